@@ -1,0 +1,1 @@
+"""Parts, stages, artifacts and executors: what is computed, where it lies, and how it resumes."""

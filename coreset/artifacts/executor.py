@@ -1,0 +1,80 @@
+"""The noun Executor: maps a function over parts. Serial and Ray receive the same function."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from coreset.artifacts.stage import Context, Part, Place
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+Work = Callable[[str, Part, Context], None]
+"""Produces the shard of one part of the stage that bears a digest."""
+
+
+class Progress:
+    """Is told what goes on; the base class says nothing."""
+
+    def begin(self, title: str, total: float) -> None:
+        """A map of `total` units begins."""
+
+    def advance(self, units: float) -> None:
+        """So many more units are done."""
+
+    def end(self) -> None:
+        """The map has ended, well or not."""
+
+
+class Executor(ABC):
+    """Runs parts somewhere, and small additive scans."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.progress = progress or Progress()
+
+    @abstractmethod
+    def map(self, work: Work, parts: Sequence[tuple[str, Part]], place: Place, title: str) -> None:
+        """Calls `work(digest, part, context)` for every (digest, part); the first error ends the map."""
+
+    @abstractmethod
+    def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
+        """Merges `function(item)` over all items; partials are small, and come in any order."""
+
+
+class SerialContext:
+    """Reads in this process, one request at a time."""
+
+    device = "cpu"
+
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        self._advance = advance
+
+    def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
+        return map(reader, requests)
+
+    def advance(self, units: float) -> None:
+        self._advance(units)
+
+
+class SerialExecutor(Executor):
+    """Everything in this process, one part after another: for tests, small files and debugging."""
+
+    def map(self, work: Work, parts: Sequence[tuple[str, Part]], place: Place, title: str) -> None:
+        self.progress.begin(title, sum(part.work for _, part in parts))
+        try:
+            for digest, part in parts:
+                work(digest, part, SerialContext(self.progress.advance))
+        finally:
+            self.progress.end()
+
+    def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
+        partials = map(function, items)
+        merged = next(partials)
+        for partial in partials:
+            merged = merge(merged, partial)
+        return merged

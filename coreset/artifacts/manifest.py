@@ -1,0 +1,103 @@
+"""The manifest: written last, it says that an artifact is whole, what made it and what each shard must hash to."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from coreset.atomic import files_below, sha256_file
+from coreset.errors import DataError, WorkError
+
+MANIFEST = "manifest.json"
+_LIBRARIES = ("coreset-ray", "faiss-cpu", "numba", "numpy", "pyarrow", "ray", "scipy", "torch", "zarr")
+
+
+def software() -> dict[str, str]:
+    """The versions that byte identity is promised for."""
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for library in _LIBRARIES:
+        try:
+            versions[library] = metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def shard_record(name: str, path: Path, figures: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest says of a shard: every file's size and SHA-256, relative to the artifact, and the figures."""
+    files = {
+        (PurePosixPath(path.name) / file.relative_to(path).as_posix()).as_posix() if path.is_dir() else path.name: {
+            "bytes": file.stat().st_size,
+            "sha256": sha256_file(file),
+        }
+        for file in files_below(path)
+    }
+    return {"name": name, "files": files, "figures": figures}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished artifact: shards and their manifest."""
+
+    folder: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest, read once."""
+        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_bytes())
+        return manifest
+
+    @property
+    def digest(self) -> str:
+        """The recipe's digest, by which later stages refer to this artifact."""
+        digest: str = self.manifest["digest"]
+        return digest
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The figures of the whole."""
+        figures: dict[str, Any] = self.manifest["figures"]
+        return figures
+
+    @property
+    def shards(self) -> list[dict[str, Any]]:
+        """The shards' records, in order of the parts."""
+        shards: list[dict[str, Any]] = self.manifest["shards"]
+        return shards
+
+    def path(self, name: str) -> Path:
+        """The file or folder of the shard whose part is called `name`."""
+        for shard in self.shards:
+            if shard["name"] == name:
+                return self.folder / PurePosixPath(next(iter(shard["files"]))).parts[0]
+        raise WorkError(f"{self.folder}: expected a shard of part {name!r}, found none.")
+
+
+def verify_files(folder: Path, files: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Yields each file's name once its size and SHA-256 are found to be those stated.
+
+    Raises DataError for a missing or changed file, or for a name that leads outside the folder.
+    """
+    for name, stated in files.items():
+        relative = PurePosixPath(name)
+        path = folder / relative
+        if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(folder.resolve()):
+            raise DataError(
+                f"{folder / MANIFEST}: file name {name!r} leads outside the folder; do not trust this copy."
+            )
+        if not path.is_file():
+            raise DataError(f"{path}: expected by {MANIFEST}, found no file; copy the folder again.")
+        size = path.stat().st_size
+        if size != stated["bytes"]:
+            raise DataError(f"{path}: expected {stated['bytes']} bytes, found {size}; copy the folder again.")
+        if sha256_file(path) != stated["sha256"]:
+            raise DataError(
+                f"{path}: its SHA-256 is not the one in {MANIFEST}; the file was changed after it was written."
+            )
+        yield name

@@ -1,0 +1,92 @@
+"""`materialize`: the artifact of a stage, computing only the shards that are missing. So to resume is to run again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from coreset.artifacts.executor import Executor
+from coreset.artifacts.manifest import MANIFEST, Artifact, shard_record, software
+from coreset.artifacts.stage import Context, Part, Stage
+from coreset.atomic import TEMPORARY, remove, replacing, write_json
+
+_RECORDS = ".records"
+"""Holds one file per shard until the manifest takes them all over."""
+
+
+@dataclass(frozen=True)
+class _Site:
+    """One artifact under construction."""
+
+    stage: Stage
+    shared: Any
+    folder: Path
+
+    def shard(self, part: Part) -> Path:
+        return self.folder / f"{part.stem}{self.stage.suffix}"
+
+    def record(self, part: Part) -> Path:
+        return self.folder / _RECORDS / f"{part.stem}.json"
+
+    def missing(self) -> list[Part]:
+        return [part for part in self.stage.parts() if not (self.shard(part).exists() and self.record(part).exists())]
+
+    def produce(self, part: Part, context: Context) -> None:
+        final = self.shard(part)
+        with replacing(final) as temporary:
+            figures = self.stage.compute(part, self.shared, temporary, context)
+            # The record goes first: a shard that stands under its final name always has one.
+            record = shard_record(part.name, temporary, figures)
+            record["files"] = {
+                name.replace(temporary.name, final.name, 1): stated for name, stated in record["files"].items()
+            }
+            write_json(self.record(part), record)
+
+    def finish(self) -> None:
+        records = [json.loads(self.record(part).read_bytes()) for part in self.stage.parts()]
+        manifest = {
+            "recipe": self.stage.recipe(),
+            "digest": self.stage.digest,
+            "software": software(),
+            "shards": records,
+            "figures": self.stage.figures(self.shared, records, self.folder),
+        }
+        write_json(self.folder / MANIFEST, manifest)
+        remove(self.folder / _RECORDS)
+        for leftover in self.folder.glob(f"{TEMPORARY}*"):
+            remove(leftover)
+
+
+@dataclass(frozen=True)
+class _Produce:
+    """The function that every executor maps: picklable, and the same for all."""
+
+    sites: dict[str, _Site] = field(repr=False)
+
+    def __call__(self, digest: str, part: Part, context: Context) -> None:
+        self.sites[digest].produce(part, context)
+
+
+def is_done(stage: Stage, root: Path) -> bool:
+    """Whether the stage's artifact is whole."""
+    return (root / stage.folder / MANIFEST).is_file()
+
+
+def materialize(stage: Stage, *, root: Path, executor: Executor) -> Artifact:
+    """The artifact of one stage under the store `root`."""
+    return materialize_all([stage], root=root, executor=executor)[0]
+
+
+def materialize_all(stages: Sequence[Stage], *, root: Path, executor: Executor) -> list[Artifact]:
+    """The artifacts of several stages that run in the same place, mapped together so that they share one start-up."""
+    wanted = {stage.digest: stage for stage in stages if not is_done(stage, root)}
+    sites = {digest: _Site(stage, stage.prepare(executor), root / stage.folder) for digest, stage in wanted.items()}
+    parts = [(digest, part) for digest, site in sites.items() for part in site.missing()]
+    if parts:
+        executor.map(_Produce(sites), parts, stages[0].place, stages[0].title)
+    for site in sites.values():
+        site.finish()
+    return [Artifact(root / stage.folder) for stage in stages]

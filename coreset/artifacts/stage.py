@@ -1,0 +1,113 @@
+"""The nouns Part and Stage: what is computed, apart from where."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from coreset.atomic import canonical_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from coreset.artifacts.executor import Executor
+
+Place = Literal["task", "actor", "train", "data"]
+"""Where a stage's parts run under Ray: plain tasks, an actor pool, one Ray Train worker group, Ray Data."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The work behind one shard: the unit of retry, of resume and of parallelism."""
+
+    name: str
+    """Unique in its stage; a slash is allowed, as in a snapshot's name."""
+    payload: Any = None
+    """What `compute` needs beside the stage: small and picklable."""
+    work: float = 1.0
+    """Units that the progress bar counts for this part."""
+
+    @property
+    def stem(self) -> str:
+        """The part's name as one file name."""
+        return self.name.replace("/", "__")
+
+
+class Context(Protocol):
+    """What a part may ask of the executor that runs it."""
+
+    @property
+    def device(self) -> str:
+        """Type of the device to compute on, as torch names it."""
+
+    def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
+        """The rows of `reader(request)` for each request, in order; table borders may fall anywhere."""
+
+    def advance(self, units: float) -> None:
+        """Tells the progress bar that so many units of work are done."""
+
+
+@dataclass(frozen=True)
+class Stage(ABC):
+    """Frozen parameters and the digests of the inputs; the same stage gives the same bytes.
+
+    `parameters` and `inputs` are the recipe: what is not in them must not change a byte of a shard.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    place: ClassVar[Place] = "task"
+    suffix: ClassVar[str]
+    """How a shard's name ends; a shard is one file or one folder."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """The settings that decide the result, as JSON."""
+
+    @abstractmethod
+    def inputs(self) -> dict[str, str]:
+        """The digests of what is read, by role."""
+
+    def prepare(self, executor: Executor) -> Any:
+        """What all parts share and one scan over the inputs finds, such as a selection rule; small and picklable."""
+        return None
+
+    @abstractmethod
+    def parts(self) -> list[Part]:
+        """The parts, in the order of the manifest."""
+
+    @abstractmethod
+    def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        """Writes the shard at `path` (a file or a folder) and returns its figures, as JSON."""
+
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+        """The figures of the whole, from those of the shards in order of the parts."""
+        return {}
+
+    @property
+    def title(self) -> str:
+        """How progress and status call this stage."""
+        return self.name
+
+    def recipe(self) -> dict[str, Any]:
+        """Everything that the digest hashes."""
+        return {
+            "stage": self.name,
+            "version": self.version,
+            "parameters": self.parameters(),
+            "inputs": self.inputs(),
+        }
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the recipe's canonical JSON."""
+        return hashlib.sha256(canonical_json(self.recipe())).hexdigest()
+
+    @property
+    def folder(self) -> str:
+        """The artifact's name in a store."""
+        return f"{self.name}-{self.digest[:16]}"

@@ -1,0 +1,91 @@
+"""Writes that are whole or absent: temporary name, fsync, rename, fsync of the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+TEMPORARY = ".tmp-"
+"""Prefix of every name that may be half-written; nothing that bears it is ever read."""
+
+
+def canonical_json(value: Any) -> bytes:
+    """One text per value: keys sorted, no spaces, floats by their shortest repr. Raises ValueError on NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_below(path: Path) -> list[Path]:
+    """The file itself, or every file of a folder in order of its name."""
+    return [path] if path.is_file() else sorted(entry for entry in path.rglob("*") if entry.is_file())
+
+
+def sync(path: Path) -> None:
+    """Fsync of a file or a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(path: Path) -> None:
+    """Fsync of everything below, contents before the folders that name them."""
+    if path.is_dir():
+        for entry in sorted(path.iterdir()):
+            sync_tree(entry)
+    sync(path)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder; one that is gone already is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing(final: Path) -> Iterator[Path]:
+    """A temporary sibling of `final` to write a file or a folder into; it takes the final name when the block ends well.
+
+    A file replaces what stood there. A folder does not replace a folder: whoever came first wins, for two writers of one
+    name write the same bytes.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:12]}-{final.name}")
+    try:
+        yield temporary
+        sync_tree(temporary)
+        try:
+            os.replace(temporary, final)
+        except OSError:
+            if not (temporary.is_dir() and final.is_dir()):
+                raise
+        sync(final.parent)
+    finally:
+        remove(temporary)
+
+
+def write_bytes(final: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    with replacing(final) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(final: Path, value: Any) -> None:
+    """Writes indented JSON with sorted keys, whole or not at all: the same value gives the same bytes."""
+    text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
+    write_bytes(final, text.encode() + b"\n")
