@@ -1,0 +1,1 @@
+"""Snapshots, formats, splits: ordered points with stable identities."""

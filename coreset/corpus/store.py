@@ -1,0 +1,338 @@
+"""A corpus on disk: a Zarr v3 group with one array per snapshot.
+
+::
+
+    al.zarr/zarr.json                            consolidated metadata, written last: the mark of completeness
+    al.zarr/train/zarr.json
+    al.zarr/train/al32_T0100_s0_0/zarr.json      attributes: all that is known of the snapshot
+    al.zarr/train/al32_T0100_s0_0/c/0/0/0        its density, float32, e/Bohr³: one shard, slabs along the first vector
+
+Slabs are compressed without loss (Blosc: bit shuffle, Zstandard) and carry a crc32c. No file holds a time or a path:
+the same snapshots give the same bytes. Any Zarr v3 reader opens it.
+"""
+
+import difflib
+import fnmatch
+import hashlib
+import json
+import math
+import os
+import warnings
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+import numpy as np
+import zarr
+from jaxtyping import Float32
+from zarr.abc.buffer import Buffer as AbstractBuffer
+from zarr.buffer.cpu import Buffer
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+from zarr.errors import ZarrUserWarning
+from zarr.storage import LocalStore, MemoryStore
+
+from coreset.atomic import TEMPORARY, canonical_json, remove, replacing, sync, write_bytes
+from coreset.corpus.snapshot import Snapshot, content_digest
+from coreset.errors import DataError, RequestError, WorkError
+
+FORMAT = "coreset-corpus-1"
+
+SLAB_POINTS = 65_536
+"""Largest number of points in an inner chunk, a slab of one plane at least; more would not compress better."""
+
+METADATA = "zarr.json"
+
+
+def write_snapshot(
+    root: Path, snapshot: Snapshot, density: Float32[np.ndarray, "nx ny nz"], *, inner: int = SLAB_POINTS
+) -> None:
+    """Write one snapshot, whole or not at all; writers of different snapshots need not know of each other.
+
+    The same content again changes nothing. New or other content takes the mark of completeness away first, so that
+    `finish` has to be called again.
+
+    Raises:
+        WorkError: the density is not the one that the snapshot's digest was computed of.
+    """
+    if density.dtype != np.float32 or density.shape != snapshot.grid:
+        raise WorkError(
+            f"{snapshot.name}: expected float32 of shape {snapshot.grid}, found {density.dtype} of {density.shape}"
+        )
+    if content_digest(snapshot.cell, snapshot.numbers, snapshot.positions, density) != snapshot.digest:
+        raise WorkError(f"{snapshot.name}: expected the density whose digest is {snapshot.digest}, found another one")
+    final = root / snapshot.name
+    with replacing(final) as temporary:
+        _write_array(temporary, snapshot, density, inner)
+        if final.is_dir() and not _same_files(temporary, final):
+            _unmark(root)
+            remove(final)
+        elif not final.is_dir():
+            _unmark(root)
+
+
+def _write_array(folder: Path, snapshot: Snapshot, density: Float32[np.ndarray, "nx ny nz"], inner: int) -> None:
+    nx, ny, nz = snapshot.grid
+    slabs = min(nx, math.ceil(snapshot.points / inner))
+    thickness = math.ceil(nx / slabs)
+    with zarr.config.set({"json_indent": None}):
+        array = zarr.create_array(
+            LocalStore(folder),
+            shape=snapshot.grid,
+            dtype="float32",
+            chunks=(thickness, ny, nz),
+            shards=(thickness * math.ceil(nx / thickness), ny, nz),
+            serializer=BytesCodec(endian="little"),
+            compressors=[BloscCodec(cname="zstd", clevel=9, shuffle="bitshuffle", typesize=4), Crc32cCodec()],
+            filters=None,
+            fill_value=np.float32(np.nan),  # no density is NaN, so a chunk that is missing is found when it is read
+            dimension_names=("i", "j", "k"),
+            attributes={"units": "e/Bohr^3", "snapshot": snapshot.to_json()},
+        )
+        array[...] = density
+
+
+def _same_files(one: Path, other: Path) -> bool:
+    files, others = (
+        {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} for folder in (one, other)
+    )
+    return files == others and all((one / path).read_bytes() == (other / path).read_bytes() for path in files)
+
+
+def _unmark(root: Path) -> None:
+    mark = root / METADATA
+    if mark.exists():
+        mark.unlink()
+        sync(root)
+
+
+def finish(root: Path, names: Collection[str]) -> str:
+    """Declare that the corpus consists of these snapshots: writes its consolidated metadata; returns its digest.
+
+    No writer may be at work: what an interrupted one left is removed.
+
+    Raises:
+        WorkError: a snapshot of `names` was not written.
+        RequestError: the folder holds a snapshot that is not in `names`.
+        DataError: two snapshots have the same content, so their points could not be told apart.
+    """
+    present = _written(root)
+    missing, surplus = sorted(set(names) - set(present)), sorted(set(present) - set(names))
+    if missing or not present:
+        raise WorkError(
+            f"{root}: {len(missing)} of {len(names)} snapshots are not written ({_some(missing)}); "
+            "ingest again to finish"
+        )
+    if surplus:
+        raise RequestError(
+            f"{root}: holds {len(surplus)} snapshots that the source does not have ({_some(surplus)}); "
+            "remove the folder, or ingest into a new one"
+        )
+    snapshots = tuple(_parse(name, json.loads(present[name]), str(root)) for name in sorted(present))
+    names_of: dict[str, str] = {}
+    for snapshot in snapshots:
+        other = names_of.setdefault(snapshot.digest, snapshot.name)
+        if other != snapshot.name:
+            raise DataError(
+                f"{root}: {other} and {snapshot.name} have the same atoms, cell and density; remove one of them"
+            )
+    digest = corpus_digest(snapshots)
+    for group, content in _consolidate(present, digest).items():
+        write_bytes(root / group / METADATA, content)
+    return digest
+
+
+def _written(root: Path) -> dict[str, bytes]:
+    """Metadata of each complete array below `root`, by name; temporary leftovers are removed on the way."""
+    found = {}
+    for parent, folders, files in os.walk(root):
+        here = Path(parent)
+        for name in [name for name in (*folders, *files) if name.startswith(TEMPORARY)]:
+            remove(here / name)
+        folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
+        content = (here / METADATA).read_bytes() if METADATA in files else b"{}"
+        if json.loads(content).get("node_type") == "array":
+            folders.clear()
+            found[here.relative_to(root).as_posix()] = content
+    return found
+
+
+def _consolidate(arrays: dict[str, bytes], digest: str) -> dict[str, bytes]:
+    """Metadata of every group by its path, the root (the mark) last. Made in memory: on disk it must appear at once."""
+    content: dict[str, AbstractBuffer] = {
+        f"{name}/{METADATA}": Buffer.from_bytes(metadata) for name, metadata in arrays.items()
+    }
+    store = MemoryStore(content)
+    with zarr.config.set({"json_indent": None}), warnings.catch_warnings():
+        # Consolidated metadata is not in the Zarr v3 specification yet; readers that do not know it ignore it.
+        warnings.filterwarnings("ignore", message="Consolidated metadata", category=ZarrUserWarning)
+        groups = {folder.as_posix() for name in arrays for folder in PurePosixPath(name).parents} - {"."}
+        zarr.create_group(store, attributes={"format": FORMAT, "digest": digest, "length": "Bohr", "energy": "Ha"})
+        for group in groups:
+            zarr.create_group(store, path=group)
+        zarr.consolidate_metadata(store)
+    ordered = (*sorted(groups), "")
+    return {group: content[f"{group}/{METADATA}".lstrip("/")].to_bytes() for group in ordered}
+
+
+def corpus_digest(snapshots: tuple[Snapshot, ...]) -> str:
+    """SHA-256 of the format's name and of the sorted (name, digest, group) of every snapshot as canonical JSON."""
+    entries = sorted((snapshot.name, snapshot.digest, snapshot.group) for snapshot in snapshots)
+    return hashlib.sha256(FORMAT.encode() + canonical_json(entries)).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A complete corpus, opened for reading; small enough to be sent to every worker.
+
+    Attributes:
+        path: folder, or a URL that fsspec knows (`s3://…`).
+        snapshots: in order of name.
+        digest: `corpus_digest`.
+    """
+
+    path: str
+    snapshots: tuple[Snapshot, ...]
+    digest: str
+    _arrays: dict[str, zarr.Array[Any]] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_arrays": {}}
+
+    @staticmethod
+    def open(path: Path | str) -> "Corpus":
+        """Reads the metadata of the whole corpus, one file.
+
+        Raises:
+            RequestError: nothing there, not a corpus, an unfinished one, or one of another version.
+            DataError: the metadata are damaged.
+        """
+        path = str(path).rstrip("/")
+        mark = _read_mark(path)
+        try:
+            root = json.loads(mark)
+        except ValueError as error:
+            raise DataError(f"{path}/{METADATA}: expected JSON, found {error}; ingest again") from None
+        attributes = root.get("attributes", {}) if isinstance(root, dict) else {}
+        if "format" not in attributes:
+            raise RequestError(
+                f"{path}: expected a corpus (`coreset ingest` makes one), found Zarr data of another kind"
+            )
+        if attributes["format"] != FORMAT:
+            raise RequestError(
+                f"{path}: expected the format {FORMAT}, found {attributes['format']}; "
+                "ingest the source again, or use the version of coreset that wrote it"
+            )
+        members = (root.get("consolidated_metadata") or {}).get("metadata", {})
+        names = sorted(name for name, member in members.items() if member.get("node_type") == "array")
+        snapshots = tuple(_parse(name, members[name], path) for name in names)
+        digest = corpus_digest(snapshots)
+        if digest != attributes.get("digest"):
+            raise DataError(
+                f"{path}/{METADATA}: expected the digest {attributes.get('digest')}, found {digest}; ingest again"
+            )
+        return Corpus(path, snapshots, digest)
+
+    def select(self, pattern: str) -> tuple[Snapshot, ...]:
+        """Snapshots whose names match a pattern such as `train/*` (`*` also matches `/`), in order of name.
+
+        Raises:
+            RequestError: no name matches.
+        """
+        found = tuple(snapshot for snapshot in self.snapshots if fnmatch.fnmatchcase(snapshot.name, pattern))
+        if not found:
+            names = [snapshot.name for snapshot in self.snapshots]
+            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+            raise RequestError(f"{self.path}: no snapshot is named {pattern!r}; the nearest names are {_some(near)}")
+        return found
+
+    def density(
+        self, snapshot: Snapshot, start: int | None = None, stop: int | None = None
+    ) -> Float32[np.ndarray, " n"]:
+        """Densities at the grid points start ≤ index < stop in C order, e/Bohr³; only their slabs are read.
+
+        Raises:
+            RequestError: the range does not lie in the grid.
+            DataError: what is stored is damaged or missing.
+        """
+        start, stop = 0 if start is None else start, snapshot.points if stop is None else stop
+        if not 0 <= start <= stop <= snapshot.points:
+            raise RequestError(
+                f"{snapshot.name}: expected 0 <= start <= stop <= {snapshot.points}, found start={start}, stop={stop}"
+            )
+        plane = snapshot.grid[1] * snapshot.grid[2]
+        first, last = start // plane, -(-stop // plane)
+        file = f"{self.path}/{snapshot.name}/c/0/0/0"
+        try:
+            planes = np.asarray(self._array(snapshot)[first:last], dtype=np.float32)
+        except (ValueError, RuntimeError, KeyError, zarr.errors.BaseZarrError) as error:
+            raise DataError(
+                f"{snapshot.name}: {file} is damaged ({error}); copy the corpus again, or ingest again"
+            ) from error
+        values = planes.reshape(-1)[start - first * plane : stop - first * plane]
+        if np.isnan(values).any():
+            raise DataError(
+                f"{snapshot.name}: {file} is missing or lacks a part; copy the corpus again, or ingest again"
+            )
+        return values
+
+    def verify(self, snapshot: Snapshot) -> None:
+        """Reads the whole density and compares the digest of the content.
+
+        Raises:
+            DataError: they differ, or the data are damaged.
+        """
+        density = self.density(snapshot).reshape(snapshot.grid)
+        digest = content_digest(snapshot.cell, snapshot.numbers, snapshot.positions, density)
+        if digest != snapshot.digest:
+            raise DataError(
+                f"{self.path}/{snapshot.name}: expected the digest {snapshot.digest}, found {digest}; ingest again"
+            )
+
+    def _array(self, snapshot: Snapshot) -> zarr.Array[Any]:
+        if snapshot.name not in self._arrays:
+            array = zarr.open_array(self.path, path=snapshot.name, mode="r")
+            stored = array.attrs.get("snapshot")
+            if not isinstance(stored, dict) or stored.get("digest") != snapshot.digest or array.shape != snapshot.grid:
+                raise ValueError("its metadata are not those of the corpus")
+            self._arrays[snapshot.name] = array
+        return self._arrays[snapshot.name]
+
+
+def _read_mark(path: str) -> bytes:
+    """The root metadata, or a RequestError that says why there are none."""
+    try:
+        filesystem, root = fsspec.core.url_to_fs(path)
+    except (ImportError, ValueError) as error:
+        raise RequestError(f"{path}: cannot be opened ({error})") from error
+    try:
+        return bytes(filesystem.cat_file(f"{root}/{METADATA}"))
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:
+        raise RequestError(
+            f"{path}: expected a corpus, which is a folder, found a file; `coreset ingest` makes one"
+        ) from None
+    if not filesystem.exists(root):
+        raise RequestError(f"{path}: no such corpus; `coreset ingest SOURCE {path}` makes one")
+    below = {
+        file: filesystem.cat_file(file) for file in filesystem.find(root, maxdepth=4) if file.endswith(f"/{METADATA}")
+    }
+    corpora = sorted(file.removesuffix(f"/{METADATA}") for file, content in below.items() if FORMAT.encode() in content)
+    if corpora:
+        raise RequestError(f"{path}: expected a corpus, found a folder that holds some: {_some(corpora)}")
+    if any(b'"snapshot"' in content for content in below.values()):
+        raise RequestError(f"{path}: the corpus is unfinished, its ingestion was interrupted; ingest again to finish")
+    raise RequestError(f"{path}: expected a corpus, found a folder without {METADATA}; `coreset ingest` makes one")
+
+
+def _parse(name: str, metadata: dict[str, Any], path: str) -> Snapshot:
+    try:
+        return Snapshot.from_json(name, metadata["attributes"]["snapshot"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: the metadata of {name} are damaged ({error!r}); ingest again") from error
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
