@@ -59,9 +59,9 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(final: Path) -> Iterator[Path]:
-    """A temporary sibling of `final` to write a file or a folder into; it takes the final name when the block ends well.
+    """A temporary sibling of `final` to write a file or a folder into; it takes that name when the block ends well.
 
-    A file replaces what stood there. A folder does not replace a folder: whoever came first wins, for two writers of one
+    A file replaces what stood there. A folder does not replace a folder: the first wins, for two writers of one
     name write the same bytes.
     """
     final.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,45 @@
+# The two commands: `make run` and `make test`. Both make their own .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_OPTIONS := --disable-pip-version-check --quiet -c constraints.txt
+
+.PHONY: run test check docs clean
+
+run: $(VENV)/.run
+	$(BIN)/coreset run jobs/al.yaml
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("coreset needs Python 3.11 or newer, found " + sys.version) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first, by its exact version: any range may pull a build for GPUs, several gigabytes large.
+$(VENV)/.torch: $(VENV)/bin/python constraints.txt
+	$(BIN)/python -m pip install $(PIP_OPTIONS) $$(grep '^torch==' constraints.txt)
+	touch $@
+
+$(VENV)/.run: $(VENV)/.torch pyproject.toml
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -e '.[test]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.run
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -e '.[docs]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) site build *.egg-info

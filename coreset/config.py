@@ -1,0 +1,336 @@
+"""The job file: frozen models that check themselves. An unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from coreset.errors import RequestError
+from coreset.methods import METHODS
+from coreset.numerics.descriptors import Descriptor
+
+Activation = Literal["gelu", "relu"]
+Output = Literal["relu", "linear"]
+
+
+def _known_method(name: str) -> str:
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"expected one of {', '.join(METHODS)}, found {name!r}{hint}")
+    return name
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"expected a regular expression, found {pattern!r} ({error})") from None
+    if groups != 1:
+        raise ValueError(f"expected a regular expression with one (…) group that names the trajectory, found {groups}")
+    return pattern
+
+
+MethodName = Annotated[str, AfterValidator(_known_method)]
+Pattern = Annotated[str, AfterValidator(_compiles)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class CorpusSection(_Section):
+    """Which snapshots train, which validate, which test."""
+
+    source: str = Field(description="The corpus, relative to the job file.")
+    train: str = Field("train/*", description="Glob on snapshot names: what is pruned.")
+    validation: float = Field(
+        0.1, gt=0, lt=1, description="Share of the training groups that is set aside, whole groups at a time."
+    )
+    group: Pattern | None = Field(
+        None,
+        description="Regular expression on a snapshot's name; its group names the trajectory. Default: as ingested.",
+    )
+    stratify: Literal["temperature", "composition"] = Field(
+        "temperature", description="The validation groups are spread evenly over this."
+    )
+    test: dict[str, str] = Field(description="Test sets: a name and a glob each.", min_length=1)
+
+
+class DescriptorSection(_Section):
+    """Eq. 1: positions of the nearest atoms in their local PCA frame, and their atomic numbers."""
+
+    neighbours: int = Field(40, ge=1, description="M, the number of nearest periodic images.")
+    distances: bool = Field(False, description="Append the M distances.")
+    handedness: Literal["right", "free"] = Field(
+        "right", description="`right`: e3 = e1 × e2. `free`: three free signs, invariant under reflection too."
+    )
+    tie_tolerance: float = Field(1e-5, gt=0, description="Distances closer than this are tied (Bohr).")
+
+    def resolve(self) -> Descriptor:
+        """The descriptor that the numerics compute."""
+        return Descriptor(self.neighbours, self.distances, self.handedness, self.tie_tolerance)
+
+
+class NetworkSection(_Section):
+    """A multilayer perceptron."""
+
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (900,) * 12, min_length=1, strict=False, description="Width of each hidden layer."
+    )
+    activation: Activation = Field("gelu", description="Activation of the hidden layers.")
+    output: Output = Field(
+        "relu", description="`relu` scales the target and never shifts it; `linear` standardises it."
+    )
+
+
+class TrainingSection(_Section):
+    """How every network is trained."""
+
+    optimizer: Literal["adamw"] = "adamw"
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant",
+        description="Of the evaluation runs: `cosine` lets the rate decay to zero. Scoring runs keep it constant.",
+    )
+    batch: int = Field(1024, ge=1)
+    epochs: int = Field(
+        60, ge=1, description="Length of a training on the whole corpus; evaluation takes as many steps."
+    )
+    window: int = Field(262_144, ge=1, description="Points that are shuffled together.")
+    cache: float = Field(
+        2.0, ge=0, description="GiB of descriptors that one worker may hold; beyond it they are computed anew."
+    )
+
+
+class ScoreSection(_Section):
+    """Importance scores: K independently seeded runs, scored after the same epoch."""
+
+    method: Literal["grand"] = "grand"
+    epoch: int = Field(10, ge=1, description="Epochs before the gradient norms are taken.")
+    seeds: int = Field(10, ge=1, description="K, the number of runs that the score is averaged over.")
+
+
+class ProxySection(_Section):
+    """How `cutoff: auto` picks β: short trainings on CCS coresets, compared on the validation groups."""
+
+    cutoffs: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
+        (0.0, 0.1, 0.3, 0.5, 0.7), min_length=1, strict=False
+    )
+    seeds: int = Field(2, ge=1)
+    steps: int = Field(1000, ge=1)
+
+
+class SelectSection(_Section):
+    """Which points are kept."""
+
+    method: MethodName = "ccs"
+    prune: float = Field(0.9, ge=0, lt=1, description="Share of the training points that is removed.")
+    cutoff: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
+        "auto", description="β, the share of the hardest points that is cut before the strata are made."
+    )
+    strata: int = Field(100, ge=1)
+    redistribute: bool = Field(True, description="Budget that small strata cannot use goes to the others.")
+    seed: int = Field(0, ge=0)
+    proxy: ProxySection = ProxySection()
+
+
+class CoverageSection(_Section):
+    """AUC_pr of each coreset against held-out points."""
+
+    against: Literal["validation"] = "validation"
+    queries: int = Field(10_000, ge=2, description="Points drawn from the validation groups, the same for all methods.")
+    scaling: Literal["none", "standard"] = Field(
+        "none", description="`none`: Bohr and atomic numbers as they are. `standard`: unit variance over the queries."
+    )
+
+
+class EvaluationSection(_Section):
+    """One network per method and seed, compared on the test sets after an equal number of steps."""
+
+    methods: tuple[MethodName, ...] = Field(
+        ("full", "random", "random-snapshots", "grand", "ccs", "cut-random"), strict=False
+    )
+    seeds: int = Field(3, ge=1)
+    steps: int | None = Field(None, ge=1, description="Default: `training.epochs` epochs of the whole corpus.")
+
+
+class OutputSection(_Section):
+    """What people download."""
+
+    format: Literal["parquet"] = "parquet"
+    descriptor: bool = Field(
+        False, description="Store the descriptor of each point; without it, it is computed on reading."
+    )
+
+
+class ClusterSection(_Section):
+    """Where it runs; nothing here changes a result, but the type of the device."""
+
+    address: str = Field(
+        "auto", description="`auto`: the cluster of the Ray job this runs in, else a local one. `local`, or host:port."
+    )
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int | None = Field(
+        None, ge=1, description="Processes that compute at a time. Default: one per core, or per GPU."
+    )
+
+
+class Job(_Section):
+    """A whole job."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    corpus: CorpusSection
+    descriptor: DescriptorSection = DescriptorSection()
+    network: NetworkSection = NetworkSection()
+    training: TrainingSection = TrainingSection()
+    score: ScoreSection = ScoreSection()
+    select: SelectSection = SelectSection()
+    coverage: CoverageSection = CoverageSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    output: OutputSection = OutputSection()
+    cluster: ClusterSection = ClusterSection()
+
+    @model_validator(mode="after")
+    def _cutoffs_leave_enough(self) -> Job:
+        # What needs no corpus is said at once; the exact counts are checked when N is known.
+        beta, prune = self.select.cutoff, self.select.prune
+        takes_cutoff = any(
+            "cutoff" in METHODS[name].parameters for name in (self.select.method, *self.evaluation.methods)
+        )
+        if takes_cutoff and isinstance(beta, float) and beta > prune:
+            raise ValueError(
+                f"select.cutoff: expected at most select.prune = {prune}, found {beta}: "
+                "the cut would leave fewer points than are to be kept; lower the cutoff or prune more"
+            )
+        return self
+
+
+def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
+    """Reads a job file and applies `key.path=value` overrides, values in YAML.
+
+    Raises RequestError naming the file, the key, what was expected, what was found and the nearest known key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RequestError(f"{path}: expected a job file, found nothing there; check the path.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: expected a readable job file in UTF-8, found {error}.") from None
+    tree = _parse(text, str(path))
+    if not isinstance(tree, dict):
+        raise RequestError(f"{path}: expected keys such as 'name:' and 'corpus:', found {type(tree).__name__}.")
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return Job.model_validate(tree)
+    except ValidationError as error:
+        raise RequestError(_explain(error, path, text)) from None
+
+
+def _parse(text: str, place: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise RequestError(f"{place}{line}: expected YAML, found a mistake: {problem}.") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases (a few bytes could grow to gigabytes) and without doubled keys (one would be lost)."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="an alias (*name); write the value out", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1 reads 1e-3 as text, for want of a point; everybody means the number.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"^[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)$|^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+)$|^[-+]?\.(?:inf|Inf|INF)$|^\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise RequestError(f"--set {override}: expected key.path=value, such as select.prune=0.99.")
+    *parents, last = key.strip().split(".")
+    node = tree
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise RequestError(f"--set {override}: {parent!r} holds a value, not keys; check the path.")
+    node[last] = _parse(text, f"--set {override}")
+
+
+def _explain(error: ValidationError, path: Path, text: str) -> str:
+    problem = error.errors(include_url=False)[0]
+    location = [
+        str(step) for step in problem["loc"] if not str(step).startswith(("constrained-", "function-", "literal["))
+    ]
+    location = [step for step in location if step not in ("float", "int", "str")]
+    key = ".".join(location) or "the job"
+    line = _line_of(text, location)
+    place = f"{path}:{line}: {key}" if line else f"{path}: {key}"
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}."
+        return f"{place}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{place}: expected this key, found none; add it."
+    if problem["type"] == "value_error":
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{path}: {message}." if not location else f"{place}: {message}."
+    message = problem["msg"].replace("Input should be", "expected").rstrip(".")
+    return f"{place}: {message}, found {problem['input']!r}."
+
+
+def _known_keys(location: Sequence[str]) -> list[str]:
+    model: type[BaseModel] = Job
+    for step in location:
+        annotation = model.model_fields[step].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _line_of(text: str, location: Sequence[str]) -> int | None:
+    """The line of a key in the job file; None for a key that only an override or a default has."""
+    try:
+        node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return None
+    line = None
+    for step in location:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        found = next(((key, value) for key, value in node.value if key.value == step), None)
+        if found is None:
+            return None
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line

@@ -1,0 +1,71 @@
+"""The points that a selection keeps: one Parquet file per batch of snapshots, one row per point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coreset.methods import Selected
+
+BATCH = 64
+"""Snapshots per file: few files, however small the coreset."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Consecutive snapshots that share one file."""
+
+    name: str
+    first: int
+    stop: int
+
+
+def batches_of(snapshots: int) -> list[Batch]:
+    """The batches of a corpus of so many snapshots, in order."""
+    return [
+        Batch(f"part-{number:05d}", first, min(first + BATCH, snapshots))
+        for number, first in enumerate(range(0, snapshots, BATCH))
+    ]
+
+
+def write_kept(path: Path, selections: Sequence[tuple[str, Selected]]) -> None:
+    """Writes a batch: columns `snapshot` (digest), `index`, `stratum` (null where a method has none), `weight`."""
+    schema = pa.schema(
+        [("snapshot", pa.string()), ("index", pa.int64()), ("stratum", pa.int32()), ("weight", pa.float64())]
+    )
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for digest, selected in selections:
+            rows = len(selected.index)
+            stratum = pa.nulls(rows, pa.int32()) if selected.stratum is None else pa.array(selected.stratum, pa.int32())
+            columns = [
+                pa.array([digest] * rows, pa.string()),
+                pa.array(selected.index),
+                stratum,
+                pa.array(selected.weight),
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+@lru_cache(maxsize=8)
+def read_kept(path: Path) -> dict[str, Selected]:
+    """A batch by snapshot digest; a snapshot of which nothing is kept is absent."""
+    table = pq.read_table(path)
+    digests = table.column("snapshot").combine_chunks().dictionary_encode()
+    borders = np.flatnonzero(np.diff(digests.indices.to_numpy(), prepend=-1))
+    stops = [*borders[1:].tolist(), table.num_rows]
+    kept = {}
+    for first, stop in zip(borders.tolist(), stops, strict=True):
+        rows = table.slice(first, stop - first)
+        strata = rows.column("stratum")
+        kept[rows.column("snapshot")[0].as_py()] = Selected(
+            index=rows.column("index").to_numpy(),
+            stratum=None if strata.null_count else strata.to_numpy(),
+            weight=rows.column("weight").to_numpy(),
+        )
+    return kept

@@ -1,0 +1,260 @@
+"""Ray as an executor: plain tasks, an actor pool, one Ray Train worker group, Ray Data. It starts on first use."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from coreset.artifacts.executor import Executor, Progress, Work
+from coreset.artifacts.stage import Part, Place
+from coreset.errors import CoresetError, RequestError, WorkError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import ray
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+_OBJECT_STORE = 2 * 1024**3
+_FETCH = 4
+"""Parts in flight per worker: enough to keep it busy, few enough that a slow one never fills the object store."""
+
+
+class RayExecutor(Executor):
+    """Maps parts on Ray. Nothing is started before the first map or scan, and only what was started is shut down."""
+
+    def __init__(
+        self, address: str = "auto", device: str = "auto", workers: int | None = None, progress: Progress | None = None
+    ) -> None:
+        super().__init__(progress)
+        self._address = address
+        self._wanted_device = device
+        self._workers = workers
+        self._started = False
+
+    def __enter__(self) -> RayExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._started:
+            import ray
+
+            ray.shutdown()
+            self._started = False
+
+    @property
+    def _device(self) -> str:
+        if self._wanted_device != "auto":
+            return self._wanted_device
+        self._start()
+        return "cuda" if self._gpus() else "cpu"
+
+    def map(self, work: Work, parts: Sequence[tuple[str, Part]], place: Place, title: str) -> None:
+        self._start()
+        self.progress.begin(title, sum(part.work for _, part in parts))
+        try:
+            {"task": self._tasks, "actor": self._actors, "train": self._train, "data": self._data}[place](work, parts)
+        except Exception as error:
+            raise _cause(error, title) from error
+        finally:
+            self.progress.end()
+
+    def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
+        self._start()
+        import ray
+
+        batches = [list(items[i :: 2 * self.workers]) for i in range(2 * self.workers)]
+        task = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=[OSError])(_scan)
+        references = [task.remote(function, batch, merge) for batch in batches if batch]
+        try:
+            merged: T = reduce(merge, (ray.get(reference) for reference in references))
+            return merged
+        except ray.exceptions.RayError as error:
+            raise _cause(error, "a scan") from error
+
+    @property
+    def workers(self) -> int:
+        """Processes that compute at a time."""
+        import ray
+
+        available = self._gpus() if self._wanted_device == "cuda" or self._gpus() else 0
+        return self._workers or available or max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def _gpus(self) -> int:
+        import ray
+
+        return int(ray.cluster_resources().get("GPU", 0)) if self._wanted_device != "cpu" else 0
+
+    def _start(self) -> None:
+        if self._started:
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # Silences a notice on a default that will change; the value is the future one.
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        options: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": logging.ERROR,
+            "runtime_env": {"env_vars": _ONE_THREAD},
+        }
+        if self._address == "local" or (self._address == "auto" and "RAY_ADDRESS" not in os.environ):
+            options |= {
+                "address": "local",
+                "include_dashboard": False,
+                "object_store_memory": _OBJECT_STORE,
+                "num_cpus": self._workers,
+            }
+        elif self._address != "auto":
+            options["address"] = self._address
+        try:
+            ray.init(**options)
+        except ConnectionError as error:
+            raise RequestError(
+                f"cluster.address: expected a running Ray cluster at {self._address!r}, found none ({error})."
+            ) from None
+        self._started = True
+        if self._wanted_device == "cuda" and not self._gpus():
+            raise RequestError("cluster.device: expected a cluster with GPUs, found none; use device: auto or cpu.")
+
+    def _share(self) -> dict[str, float]:
+        """What one computing process reserves."""
+        return {"num_gpus": 1.0, "num_cpus": 1.0} if self._device == "cuda" else {"num_cpus": 1.0}
+
+    def _tasks(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
+        import ray
+
+        task = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=[OSError])(_produce)
+        shared = ray.put(work)
+        self._drain(parts, lambda digest, part, _: task.remote(shared, digest, part), [None] * self.workers)
+
+    def _actors(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
+        import ray
+
+        from coreset.distributed.worker import Worker
+
+        actor = ray.remote(max_restarts=3, max_task_retries=3, **self._share())(Worker)
+        pool = [actor.remote(work) for _ in range(min(self.workers, len(parts)))]
+        try:
+            self._drain(parts, lambda digest, part, member: member.produce.remote(digest, part), pool)
+        finally:
+            for member in pool:
+                ray.kill(member)
+
+    def _drain(
+        self, parts: Sequence[tuple[str, Part]], submit: Callable[[str, Part, Any], ray.ObjectRef], pool: Sequence[Any]
+    ) -> None:
+        """Keeps every member of the pool busy with a bounded number of parts, and fails on the first error."""
+        import ray
+
+        waiting = iter(parts)
+        flying: dict[Any, tuple[Part, Any]] = {}
+
+        def launch(member: Any) -> None:
+            following = next(waiting, None)
+            if following is not None:
+                flying[submit(*following, member)] = (following[1], member)
+
+        for _ in range(_FETCH):
+            for member in pool:
+                launch(member)
+        while flying:
+            ready, _ = ray.wait(list(flying), num_returns=1)
+            part, member = flying.pop(ready[0])
+            ray.get(ready[0])
+            self.progress.advance(part.work)
+            launch(member)
+
+    def _data(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
+        from coreset.distributed.data import map_parts
+
+        for part in map_parts(work, parts):
+            self.progress.advance(part.work)
+
+    def _train(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
+        import ray
+
+        from coreset.distributed.train import Board, fit
+
+        # A zero-CPU actor, for it only counts; the readers need the processor.
+        board = ray.remote(num_cpus=0)(Board).remote()
+        outcome: list[BaseException | None] = []
+        # In a thread of its own, so that Ray Train does not take over Ctrl-C, and the bar can move.
+        runner = threading.Thread(
+            target=lambda: outcome.append(fit(work, parts, min(self.workers, len(parts)), self._device, board)),
+            daemon=True,
+        )
+        runner.start()
+        seen = 0.0
+        while runner.is_alive():
+            runner.join(timeout=0.5)
+            total = ray.get(board.read.remote())
+            self.progress.advance(total - seen)
+            seen = total
+        ray.kill(board)
+        if outcome and outcome[0] is not None:
+            raise outcome[0]
+
+
+def _produce(work: Work, digest: str, part: Part) -> None:
+    from coreset.distributed.worker import Worker
+
+    Worker(work).produce(digest, part)
+
+
+def _scan(function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
+    return reduce(merge, map(function, items))
+
+
+def _cause(error: BaseException, title: str) -> CoresetError:
+    """The coreset error behind what Ray wrapped around it, or a WorkError that names the stage."""
+    pending = [error]
+    while pending:
+        found = pending.pop()
+        if isinstance(found, CoresetError):
+            # Ray's own subclass of it says the remote traceback too; users are told the sentence alone.
+            kind: type[CoresetError] = next(k for k in type(found).__mro__ if k.__module__ == CoresetError.__module__)
+            return kind(str(getattr(found, "cause", found)))
+        failures = getattr(found, "worker_failures", {})
+        pending += [*failures.values(), *filter(None, (getattr(found, "cause", None), found.__cause__))]
+    return WorkError(f"{title}: {type(error).__name__}: {error}")
+
+
+class RemoteContext:
+    """Reads through Ray Data; tells a board, if there is one, what is done."""
+
+    def __init__(self, board: Any = None, reader_cpus: float = 1.0) -> None:
+        self._board = board
+        self._reader_cpus = reader_cpus
+        self._pending = 0.0
+        self._told = time.monotonic()
+
+    @property
+    def device(self) -> str:
+        import ray
+
+        return "cuda" if ray.get_gpu_ids() else "cpu"
+
+    def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
+        from coreset.distributed.data import read
+
+        return read(reader, requests, cpus=self._reader_cpus)
+
+    def advance(self, units: float) -> None:
+        self._pending += units
+        if self._board is not None and time.monotonic() - self._told > 0.5:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends what was not yet told."""
+        if self._board is not None and self._pending:
+            self._board.add.remote(self._pending)
+        self._pending, self._told = 0.0, time.monotonic()

@@ -1,0 +1,97 @@
+"""A run's own folder: locked while the run goes, with a record of what it does for `status` and `predict`."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from coreset.atomic import write_json
+from coreset.errors import RequestError
+
+RECORD = "run.json"
+LOCK = ".lock"
+
+
+class RunFolder:
+    """`DIR` of the contracts. Only one run at a time may hold it; the store may be shared."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def store(self) -> Path:
+        """Where artifacts go unless the request says otherwise."""
+        return self.path / "artifacts"
+
+    @property
+    def coreset(self) -> Path:
+        """The pruned dataset."""
+        return self.path / "coreset"
+
+    @property
+    def summary(self) -> Path:
+        """Every figure that is shown."""
+        return self.path / "summary.json"
+
+    def read(self) -> dict[str, Any]:
+        """The record of the last run. Raises RequestError where there is none."""
+        try:
+            record: dict[str, Any] = json.loads((self.path / RECORD).read_bytes())
+        except FileNotFoundError:
+            raise RequestError(
+                f"{self.path}: expected the folder of a run, found no {RECORD} in it; give the folder that "
+                "`coreset run` wrote (runs/<name> by default)."
+            ) from None
+        except ValueError as error:
+            raise RequestError(
+                f"{self.path / RECORD}: expected JSON, found a damaged file ({error}); run again."
+            ) from None
+        return record
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Replaces the record."""
+        write_json(self.path / RECORD, record)
+
+    def expect_free_for(self, name: str) -> None:
+        """Raises RequestError when the folder holds another job, or something else than a run."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise RequestError(f"{self.path}: expected a folder for the results, found a file; use another --out.")
+        if (self.path / RECORD).is_file():
+            held = self.read().get("name")
+            if held != name:
+                raise RequestError(
+                    f"{self.path}: expected the folder of job {name!r} or a new one, found that of job {held!r}; "
+                    "use another --out, or remove the folder."
+                )
+        elif any(entry.name != LOCK for entry in self.path.iterdir()):
+            raise RequestError(
+                f"{self.path}: expected an empty folder or a run's, found other files; use another --out."
+            )
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the folder. The lock ends with the process, however. Raises RequestError if another holds it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                raise RequestError(
+                    f"{self.path}: expected a folder that no run uses, found it in use by {holder}; "
+                    "wait for that run, or use another --out."
+                ) from None
+            lock.seek(0)
+            lock.truncate()
+            lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+            lock.flush()
+            yield

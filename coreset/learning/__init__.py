@@ -1,0 +1,1 @@
+"""Networks, the order of training, the training loop and its checkpoints."""

@@ -1,0 +1,148 @@
+"""The multilayer perceptron that maps a descriptor to a density, and the normalisation that belongs to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from coreset.errors import DataError
+
+_FORMAT = "coreset-network-1"
+_ACTIVATIONS: Mapping[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Shape of the perceptron: `inputs` → hidden layers → 1."""
+
+    inputs: int
+    hidden: tuple[int, ...]
+    activation: Literal["gelu", "relu"]
+    output: Literal["relu", "linear"]
+
+    @property
+    def multiplications(self) -> int:
+        """Multiply-adds of one forward pass per point: P = Σ n_in n_out."""
+        widths = (self.inputs, *self.hidden, 1)
+        return sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+
+
+class Standardise(nn.Module):
+    """x ↦ (x − mean) / scale, feature by feature; part of the network, so part of its checkpoint."""
+
+    elementwise = True
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("scale", torch.ones(inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Standardised features, shape [n, d]."""
+        return (x - self.mean) / self.scale
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of the descriptors, shape [d] each, and of the target, over the training points."""
+
+    mean: Tensor
+    scale: Tensor
+    target_mean: float
+    target_scale: float
+
+
+@dataclass
+class Model:
+    """A network in scaled units and the affine map to e/Bohr³: ρ = shift + scale · f(x)."""
+
+    architecture: Architecture
+    network: nn.Sequential
+    scale: float
+    shift: float
+
+    def target(self, density: Tensor) -> Tensor:
+        """The training target of a density: (ρ − shift) / scale."""
+        return (density - self.shift) / self.scale
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, block: int = 8192) -> Tensor:
+        """Densities (e/Bohr³), shape [n], of descriptors of shape [n, d]."""
+        self.network.eval()
+        return torch.cat([self.network(rows).squeeze(1) for rows in x.split(block)]) * self.scale + self.shift
+
+    def save(self, path: Path, notes: Mapping[str, Any]) -> None:
+        """Writes safetensors: weights, normalisation, architecture and notes; no code travels."""
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
+        tensors["target.affine"] = torch.tensor([self.scale, self.shift], dtype=torch.float64)
+        header = {"architecture": asdict(self.architecture), "notes": dict(notes)}
+        save_file(tensors, path, metadata={"format": _FORMAT, "coreset": json.dumps(header, sort_keys=True)})
+
+
+def build(architecture: Architecture, normalisation: Normalisation, seed: str) -> Model:
+    """A freshly initialised model; its weights are a function of `seed` and the architecture alone.
+
+    Weights and biases are uniform in ±1/√n_in, as torch draws them. With a ReLU output the target is divided by its
+    standard deviation and never shifted, for a shifted target has negative values that a ReLU cannot reach; its output
+    bias starts at the scaled target mean, so that the output starts alive. With a linear output the target is
+    standardised and the bias starts at its mean, 0.
+    """
+    activation = _ACTIVATIONS[architecture.activation]
+    standardise = Standardise(architecture.inputs)
+    standardise.mean.copy_(normalisation.mean)
+    standardise.scale.copy_(normalisation.scale)
+    layers: list[nn.Module] = [standardise]
+    generator = torch.Generator().manual_seed(_seed_number(f"weights {seed}"))
+    widths = (architecture.inputs, *architecture.hidden, 1)
+    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+        linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
+        bound = 1 / math.sqrt(n_in)
+        with torch.no_grad():
+            linear.weight.uniform_(-bound, bound, generator=generator)
+            linear.bias.uniform_(-bound, bound, generator=generator)
+        layers += [linear, activation()]
+    relu = architecture.output == "relu"
+    layers[-1] = nn.ReLU() if relu else nn.Identity()
+    shift = 0.0 if relu else normalisation.target_mean
+    scale = normalisation.target_scale
+    with torch.no_grad():
+        layers[-2].bias.fill_((normalisation.target_mean - shift) / scale)  # type: ignore[operator, union-attr]
+    return Model(architecture, nn.Sequential(*layers), scale=scale, shift=shift)
+
+
+def load(path: Path) -> tuple[Model, dict[str, Any]]:
+    """Reads what `Model.save` wrote: the model and its notes. Raises DataError for anything else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT:
+                raise DataError(f"{path}: expected a checkpoint of format {_FORMAT}, found {metadata.get('format')!r}.")
+            header = json.loads(metadata["coreset"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path}: expected a safetensors checkpoint, found a damaged file ({error}).") from None
+    settings = header["architecture"]
+    architecture = Architecture(**{**settings, "hidden": tuple(settings["hidden"])})
+    scale, shift = tensors.pop("target.affine").tolist()
+    ones = torch.ones(architecture.inputs)
+    model = build(architecture, Normalisation(ones, ones, 0.0, 1.0), seed="")
+    model.network.load_state_dict(tensors)
+    return Model(architecture, model.network, scale=scale, shift=shift), header["notes"]
+
+
+def _seed_number(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little") >> 1

@@ -1,0 +1,1 @@
+"""Arrays in, arrays out: each function can be checked against its formula, and imported alone."""

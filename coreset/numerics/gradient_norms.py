@@ -1,0 +1,271 @@
+"""Per-row gradient norms of a network whose rows do not interact, in closed form (GraNd, before its mean over seeds).
+
+For the loss of one row, Σ_o (f_o(x) − y_o)², a dense layer z_l = W_l a_{l−1} + b_l has the weight gradient δ_l a_{l−1}ᵀ
+and the bias gradient δ_l, where δ_l is the gradient at z_l. Both are of rank one, so over all parameters
+
+    ‖g‖² = Σ_l ‖δ_l‖² (‖a_{l−1}‖² + 1)          (the + 1 only where the layer has a bias)
+
+which takes a forward pass and a backward pass through the activations: 2P + 2P operations per row for P parameters, no
+weight gradient, and no copy of the weights per row. The loss carries neither 1/N nor ½: scores of other codes differ
+by such factors.
+
+Source: Pathrudkar et al., arXiv 2507.09001 (GraNd scores); Paul et al., arXiv 2107.07075, definition 2.1.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from coreset.errors import DataError, RequestError, WorkError
+
+Rows = TypeVar("Rows", Tensor, np.ndarray)
+
+ROW_TILE = 192
+"""A row's bits must not depend on its place in the block, so a block is a whole number of the tiles into which matrix
+products and vector loops cut it: 24 rows (products with AVX2), 64 (AVX-512), 32 elements (activations).
+"""
+
+ELEMENTWISE = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid),
+    *(nn.LogSigmoid, nn.Softplus, nn.Softsign, nn.Softshrink, nn.Hardshrink, nn.Tanhshrink, nn.Hardtanh),
+    *(nn.Hardsigmoid, nn.Hardswish, nn.Threshold, nn.Identity),
+)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One dense layer and the elementwise modules behind it; weight: shape [o, i], bias: shape [o]."""
+
+    weight: Tensor
+    bias: Tensor | None
+    activations: tuple[nn.Module, ...]
+
+
+def gradient_norms(network: nn.Module, x: Rows, y: Rows, block: int = 3072) -> Rows:
+    """‖∇_w Σ_o (f_o(x) − y_o)²‖₂ of each row, over all parameters of the network.
+
+    `network` is an `nn.Linear` or an `nn.Sequential` (nested as you like) of dense layers, elementwise activations,
+    `nn.Flatten` of rows, `nn.Dropout` in evaluation mode, and modules that have no parameters and declare, by an
+    attribute `elementwise = True`, that an element of the result depends on that element of the argument alone.
+
+    x: rows, shape [n, d]; y: targets, shape [n] (one output) or [n, o]; the result: shape [n], in the network's
+    precision (float32 or float64) and of x's kind (a tensor on x's device, or a numpy array). Rows go through the
+    network in zero-padded blocks of `block` rows, rounded up to a multiple of 192: on a CPU with one thread, a row's
+    bits depend on neither its place nor the rows beside it. They may depend on `block`, on the number of threads and
+    on the kind of device.
+
+    Only reads the network: its gradients, flags and modes stay as they are, and the caller's grad, inference and
+    autocast modes have no effect. Parameters that are all frozen count as if they were not.
+
+    Raises `RequestError` for a network outside this family and for shapes that do not match; `DataError` for a row
+    that is not finite; `WorkError` where a finite row has a norm that is not (the network has diverged).
+    """
+    return gradient_norms_and_residuals(network, x, y, block)[0]
+
+
+def gradient_norms_and_residuals(network: nn.Module, x: Rows, y: Rows, block: int = 3072) -> tuple[Rows, Rows]:
+    """`gradient_norms` and, from the same pass, the residuals ‖f(x) − y‖₂ = sqrt(Σ_o (f_o(x) − y_o)²), shape [n]."""
+    if isinstance(x, np.ndarray):
+        found = gradient_norms_and_residuals(network, _tensor(x), _tensor(y), block)
+        return found[0].numpy(), found[1].numpy()
+    if block < 1:
+        raise RequestError(f"block: expected a positive number of rows, found {block}.")
+    with torch.inference_mode(False), torch.no_grad():
+        before, layers = _dense_layers(network)
+        x, y = x.detach(), _tensor(y).detach()
+        targets = _targets(layers, x, y)
+        empty = x.new_empty(0, dtype=layers[0].weight.dtype)
+        norms, residuals = [empty], [empty]
+        for first, rows, wanted in _blocks(layers, x, targets, -(-block // ROW_TILE) * ROW_TILE):
+            with torch.autocast(rows.device.type, enabled=False):
+                squared_norm, squared_residual = _one_block(before, layers, rows, wanted)
+            count = min(len(x) - first, len(rows))
+            norms.append(squared_norm[:count].sqrt().to(x.device))
+            residuals.append(squared_residual[:count].sqrt().to(x.device))
+        norm, residual = torch.cat(norms), torch.cat(residuals)
+        if not bool((finite := torch.isfinite(norm)).all()):
+            raise WorkError(
+                f"x: row {_first_false(finite)} is finite but its gradient norm is not: the network has diverged, or "
+                f"overflows {norm.dtype}; use an earlier checkpoint, or network.double()."
+            )
+        return norm, residual
+
+
+def _one_block(
+    before: Sequence[nn.Module], layers: Sequence[_Layer], rows: Float[Tensor, "n d"], wanted: Float[Tensor, "n o"]
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """‖g‖² and Σ_o (f_o − y_o)² of each row of a block."""
+    tape: list[tuple[_Layer, Tensor, Tensor, Tensor]] = []
+    activation = _through(before, rows)
+    for layer in layers:
+        squared_input = _squared_norms(activation) + (0 if layer.bias is None else 1)
+        preactivation = _times(activation, layer.weight.T)
+        if layer.bias is not None:
+            preactivation += layer.bias
+        preactivation.requires_grad_()
+        with torch.enable_grad():
+            output = _through(layer.activations, preactivation)
+        tape.append((layer, squared_input, preactivation, output))
+        activation = output.detach()
+
+    residual = activation - wanted
+    squared_norm = torch.zeros_like(residual[:, 0])
+    gradient = 2 * residual
+    while tape:
+        layer, squared_input, preactivation, output = tape.pop()
+        (delta,) = torch.autograd.grad(output, preactivation, gradient)
+        squared_norm += _squared_norms(delta) * squared_input
+        if tape:
+            gradient = _times(delta, layer.weight)
+    return squared_norm, _squared_norms(residual)
+
+
+def _times(rows: Float[Tensor, "n k"], matrix: Float[Tensor, "k m"]) -> Float[Tensor, "n m"]:
+    """Rows times matrix. A vector goes another way: matrix–vector kernels cut the rows by thread count, not by tile."""
+    if matrix.shape[1] == 1:
+        return (rows * matrix[:, 0]).sum(1, keepdim=True)
+    if matrix.shape[0] == 1:
+        return rows * matrix
+    return rows @ matrix
+
+
+def _through(modules: Sequence[nn.Module], rows: Tensor) -> Tensor:
+    for module in modules:
+        # An in-place activation would overwrite the pre-activation that autograd still needs.
+        rows = module(rows.clone() if getattr(module, "inplace", False) else rows)
+    return rows
+
+
+def _squared_norms(rows: Float[Tensor, "n k"]) -> Float[Tensor, " n"]:
+    return cast(Tensor, torch.linalg.vector_norm(rows, dim=1)).square()
+
+
+def _dense_layers(network: nn.Module) -> tuple[tuple[nn.Module, ...], tuple[_Layer, ...]]:
+    """The elementwise modules before the first dense layer, and the dense layers; refuses every other network."""
+    behind: list[list[nn.Module]] = [[]]
+    linears: list[nn.Linear] = []
+    owners: dict[int, str] = {}
+    for name, module in _flat(network, "network"):
+        if _is_dense(module):
+            for parameter in module.parameters():
+                if id(parameter) in owners:
+                    shared = f"parameters of its own, found those of {owners[id(parameter)]} again"
+                    raise _unsupported(name, module, shared)
+                owners[id(parameter)] = name
+            linears.append(cast(nn.Linear, module))
+            behind.append([])
+        elif not _is_identity(name, module):
+            behind[-1].append(module)
+    _check_parameters([parameter for linear in linears for parameter in linear.parameters()])
+    # Copies: the bits of a product may depend on how its operands are aligned, and a weight mapped from a file may lie
+    # anywhere.
+    layers = tuple(
+        _Layer(linear.weight.clone(), None if linear.bias is None else linear.bias.clone(), tuple(activations))
+        for linear, activations in zip(linears, behind[1:], strict=True)
+    )
+    return tuple(behind[0]), layers
+
+
+def _flat(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+        for position, child in enumerate(module):  # named_children() would leave out a module that is used again
+            yield from _flat(child, f"{name}[{position}]")
+    else:
+        yield name, module
+
+
+def _is_dense(module: nn.Module) -> bool:
+    """Whether this is W a + b with W itself a parameter (weight norm and the like make W from other parameters)."""
+    own = {name for name, _ in module.named_parameters()}
+    plain = isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
+    return plain and "weight" in own and own <= {"weight", "bias"}
+
+
+def _is_identity(name: str, module: nn.Module) -> bool:
+    """Whether the module leaves rows as they are; False for one that acts element by element; refuses any other."""
+    if isinstance(module, nn.Dropout | nn.AlphaDropout):
+        if module.training and module.p > 0:
+            raise _unsupported(name, module, "evaluation mode, found training mode; call network.eval()")
+        return True
+    if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) in ((1, -1), (1, 1)):
+        return True
+    declared = getattr(module, "elementwise", False) is True
+    if type(module) not in ELEMENTWISE and not declared:
+        family = "nn.Linear, an elementwise activation, or a module without parameters declaring `elementwise = True`"
+        raise _unsupported(name, module, family)
+    if any(True for _ in module.parameters()):
+        raise _unsupported(name, module, "no parameters outside nn.Linear")
+    return False
+
+
+def _unsupported(name: str, module: nn.Module, expected: str) -> RequestError:
+    return RequestError(
+        f"{name} ({type(module).__name__}): the closed form of the gradient norm expects {expected}. "
+        "For other networks take torch.func.vmap(torch.func.grad(...)), which is many times slower."
+    )
+
+
+def _check_parameters(parameters: Sequence[nn.Parameter]) -> None:
+    if not parameters:
+        raise RequestError("network: expected at least one nn.Linear, found none; the norm is over its parameters.")
+    kinds = {(parameter.dtype, parameter.device) for parameter in parameters}
+    if len(kinds) > 1 or parameters[0].dtype not in (torch.float32, torch.float64):
+        found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds))
+        raise RequestError(
+            f"network: expected all parameters in float32, or all in float64, on one device, found {found}; "
+            "use network.to(device, dtype)."
+        )
+    if len({parameter.requires_grad for parameter in parameters}) > 1:
+        raise RequestError(
+            "network: expected parameters that are all trainable or all frozen, found both; the norm is over all of "
+            "them, so call network.requires_grad_(True) if that is what you want."
+        )
+
+
+def _targets(layers: Sequence[_Layer], x: Tensor, y: Tensor) -> Float[Tensor, "n o"]:
+    """The targets, shape [n, o], after the shapes of rows and targets were checked against the network's."""
+    inputs, outputs = layers[0].weight.shape[1], layers[-1].weight.shape[0]
+    if x.ndim != 2 or x.shape[1] != inputs:
+        raise RequestError(
+            f"x: expected shape [n, {inputs}], as the network's first layer takes, found {list(x.shape)}."
+        )
+    if tuple(y.shape) != (len(x), outputs) and (outputs, tuple(y.shape)) != (1, (len(x),)):
+        wanted = f"[{len(x)}] or [{len(x)}, 1]" if outputs == 1 else f"[{len(x)}, {outputs}]"
+        raise RequestError(f"y: expected shape {wanted}, a target for each row of x and output, found {list(y.shape)}.")
+    return y.reshape(len(y), outputs)
+
+
+def _blocks(
+    layers: Sequence[_Layer], x: Float[Tensor, "n d"], y: Float[Tensor, "n o"], block: int
+) -> Iterator[tuple[int, Float[Tensor, "b d"], Float[Tensor, "b o"]]]:
+    """(first row, rows, targets) of each block, zero-padded, on the network's device and in its precision."""
+    weight = layers[0].weight
+    for first in range(0, len(x), block):
+        padded = []
+        for name, values in (("x", x[first : first + block]), ("y", y[first : first + block])):
+            # A sum is one cheap pass; it is not finite where a value is not, and else only if it overflows.
+            if not bool(torch.isfinite(values.sum())) and not bool((finite := torch.isfinite(values).all(1)).all()):
+                row = first + _first_false(finite)
+                raise DataError(
+                    f"{name}: expected finite values, found NaN or infinity in row {row}; remove or mend it."
+                )
+            rows = weight.new_zeros(block, values.shape[1])
+            rows[: len(values)] = values
+            padded.append(rows)
+        yield first, padded[0], padded[1]
+
+
+def _first_false(flags: Bool[Tensor, " n"]) -> int:
+    return int(flags.to(torch.uint8).argmin())
+
+
+def _tensor(values: np.ndarray | Tensor) -> Tensor:
+    """The array's memory as a tensor where torch can have it; it warns of arrays that must not be written to."""
+    if isinstance(values, np.ndarray):
+        return torch.as_tensor(values if values.flags.writeable else values.copy())
+    return values

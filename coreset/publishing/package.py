@@ -1,0 +1,102 @@
+"""The folder that other people download: rows, atoms, card, and the manifest that is written last."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coreset.artifacts.manifest import MANIFEST, Artifact, shard_record, software
+from coreset.atomic import TEMPORARY, remove, sync_tree, write_json
+from coreset.corpus.snapshot import Snapshot
+
+FORMAT = "coreset-1"
+SNAPSHOTS = "snapshots.parquet"
+CARD = "README.md"
+
+SNAPSHOTS_SCHEMA = pa.schema(
+    [
+        ("name", pa.string()),
+        ("digest", pa.string()),
+        ("group", pa.string()),
+        ("species", pa.list_(pa.int64())),
+        ("positions", pa.list_(pa.list_(pa.float64(), 3))),
+        ("cell", pa.list_(pa.list_(pa.float64(), 3), 3)),
+        ("grid", pa.list_(pa.int64(), 3)),
+        ("electrons", pa.float64()),
+        ("energy", pa.float64()),
+        ("temperature", pa.float64()),
+        ("composition", pa.string()),
+        ("source", pa.map_(pa.string(), pa.string())),
+    ]
+)
+"""`species` are atomic numbers; lengths in Bohr, energy in Ha, temperature in K; `source`: file names and SHA-256."""
+
+
+def write_package(
+    destination: Path, extraction: Artifact, snapshots: tuple[Snapshot, ...], recipe: dict[str, Any], card: str
+) -> None:
+    """Writes the folder beside its place and swaps it in whole; one that holds this content already stays as it is."""
+    stated = {
+        "format": FORMAT,
+        "digest": extraction.digest,
+        "rows": extraction.figures["rows"],
+        **recipe,
+        "software": software(),
+    }
+    if _stands(destination, stated):
+        return
+    fresh = destination.with_name(f"{TEMPORARY}{destination.name}")
+    remove(fresh)
+    fresh.mkdir(parents=True)
+    records = []
+    for shard in extraction.shards:
+        path = extraction.path(shard["name"])
+        shutil.copyfile(path, fresh / path.name)
+        records.append({"name": path.name, "files": shard["files"], "figures": shard["figures"]})
+    pq.write_table(_snapshots_table(snapshots), fresh / SNAPSHOTS, compression="zstd")
+    (fresh / CARD).write_text(card, encoding="utf-8")
+    for name, figures in ((SNAPSHOTS, {"rows": len(snapshots)}), (CARD, {})):
+        records.append(shard_record(name, fresh / name, figures))
+    write_json(fresh / MANIFEST, {**stated, "shards": records})
+    sync_tree(fresh)
+    (destination / MANIFEST).unlink(missing_ok=True)
+    remove(destination)
+    os.replace(fresh, destination)
+
+
+def _stands(destination: Path, stated: dict[str, Any]) -> bool:
+    """Whether the folder holds this very package, every file in its size; `verify` looks at the bytes too."""
+    try:
+        manifest = json.loads((destination / MANIFEST).read_bytes())
+        files = {name: file for shard in manifest.pop("shards") for name, file in shard["files"].items()}
+        sizes = all((destination / name).stat().st_size == file["bytes"] for name, file in files.items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+    return sizes and manifest == json.loads(json.dumps(stated))
+
+
+def _snapshots_table(snapshots: tuple[Snapshot, ...]) -> pa.Table:
+    rows = [
+        {
+            "name": snapshot.name,
+            "digest": snapshot.digest,
+            "group": snapshot.group,
+            "species": snapshot.numbers.tolist(),
+            "positions": snapshot.positions.tolist(),
+            "cell": snapshot.cell.tolist(),
+            "grid": list(snapshot.grid),
+            "electrons": snapshot.electrons,
+            "energy": snapshot.energy,
+            "temperature": snapshot.temperature,
+            "composition": snapshot.composition,
+            "source": sorted(snapshot.source.items()),
+        }
+        for snapshot in snapshots
+    ]
+    return pa.Table.from_pylist(rows, schema=SNAPSHOTS_SCHEMA)

@@ -1,0 +1,40 @@
+"""What is done, what failed and why, on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from coreset.artifacts.manifest import MANIFEST
+
+
+def stage_states(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Per stage title: artifacts, how many are whole, and finished shards of those that are not."""
+    store = Path(record["store"])
+    stages: dict[str, dict[str, Any]] = {}
+    for stage in record["stages"]:
+        row = stages.setdefault(stage["title"], {"stage": stage["title"], "artifacts": 0, "done": 0, "shards": 0})
+        folder = store / stage["artifact"]
+        row["artifacts"] += 1
+        if (folder / MANIFEST).is_file():
+            row["done"] += 1
+        elif folder.is_dir():
+            row["shards"] += sum(1 for _ in (folder / ".records").glob("*.json"))
+    return list(stages.values())
+
+
+def print_status(record: dict[str, Any], stages: list[dict[str, Any]], console: Console) -> None:
+    """Prints the state of a run, its stages, and what to do next."""
+    table = Table(title=f"{record['name']}: {record['state']}", title_justify="left")
+    for column in ("stage", "artifacts", "done", "shards of the others"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for row in stages:
+        table.add_row(row["stage"], str(row["artifacts"]), str(row["done"]), str(row["shards"] or ""))
+    console.print(table)
+    if record["error"]:
+        console.print(f"error: {record['error']}", highlight=False, markup=False, soft_wrap=True)
+    if record["state"] != "done":
+        console.print("Run the same command again to go on from here.", soft_wrap=True)

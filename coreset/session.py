@@ -1,0 +1,163 @@
+"""From a request on the command line to a pipeline: job file, corpus, run folder, store and executor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from coreset.artifacts.executor import Executor
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.materialize import is_done, materialize_all
+from coreset.artifacts.stage import Stage
+from coreset.config import Job, load_job
+from coreset.corpus.split import Split, split
+from coreset.corpus.store import Corpus
+from coreset.errors import CoresetError, RequestError
+from coreset.folder import RunFolder
+from coreset.publishing.card import dataset_card
+from coreset.publishing.package import write_package
+from coreset.workflow import Pipeline, Products, check, job_record
+
+IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+"""Whether this process is the entry point of a Ray job: it works in a temporary copy of the working folder."""
+
+
+def absoluteabsolute_output(path: Path, option: str) -> Path:
+    """An output path made absolute. Raises RequestError for a relative one inside a Ray job."""
+    if IN_JOB and not path.is_absolute():
+        raise RequestError(
+            f"{option}: expected an absolute path inside a Ray job, found {str(path)!r}, which would lie in the job's "
+            f"temporary copy of the working folder; give {option} an absolute path."
+        )
+    return path.absolute()
+
+
+def absolute_output(path: Path, option: str) -> Path:
+    """An output path made absolute. Raises RequestError for a relative one inside a Ray job."""
+    if IN_JOB and not path.is_absolute():
+        raise RequestError(
+            f"{option}: expected an absolute path inside a Ray job, found {str(path)!r}, which would lie in the job's "
+            f"temporary copy of the working folder; give {option} an absolute path."
+        )
+    return path.absolute()
+
+
+@dataclass(frozen=True)
+class Session:
+    """A checked request: nothing is started or written yet."""
+
+    job_file: Path
+    job: Job
+    split: Split
+    folder: RunFolder
+    store: Path
+
+    def pipeline(self, materialize: Callable[[Sequence[Stage]], list[Artifact]]) -> Pipeline:
+        """The pipeline of this job."""
+        return Pipeline(self.job, self.split, materialize)
+
+    @contextmanager
+    def recorded(self, executor: Executor) -> Iterator[Pipeline]:
+        """The pipeline in its locked folder; what is done, and what failed and why, is recorded for `status`."""
+        self.folder.expect_free_for(self.job.name)
+        with self.folder.locked():
+            record = _Record(self)
+            try:
+                yield self.pipeline(lambda stages: record.materialize(stages, executor))
+            except BaseException as error:
+                record.fail(error)
+                raise
+            record.finish()
+
+
+@dataclass
+class _Record:
+    """Keeps run.json true while the run goes."""
+
+    session: Session
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+    def materialize(self, stages: Sequence[Stage], executor: Executor) -> list[Artifact]:
+        todo = [stage for stage in stages if not is_done(stage, self.session.store)]
+        self.stages += [{"title": stage.title, "artifact": stage.folder} for stage in stages]
+        if todo:
+            self._write("running", None)
+        return materialize_all(stages, root=self.session.store, executor=executor)
+
+    def fail(self, error: BaseException) -> None:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        message = str(error) if isinstance(error, CoresetError) else f"{type(error).__name__}: {error}"
+        self._write("interrupted" if interrupted else "failed", None if interrupted else message)
+
+    def finish(self) -> None:
+        self._write("done", None)
+
+    def _write(self, state: str, error: str | None) -> None:
+        session = self.session
+        session.folder.write(
+            {
+                "name": session.job.name,
+                "job_file": str(session.job_file.resolve()),
+                "job": session.job.model_dump(mode="json"),
+                "store": str(session.store.resolve()),
+                "state": state,
+                "error": error,
+                "stages": self.stages,
+            }
+        )
+
+
+def open_session(job_file: Path, out: Path | None, store: Path | None, overrides: Sequence[str]) -> Session:
+    """Reads and checks everything that can be checked without computing. Raises RequestError; writes nothing."""
+    job = load_job(job_file, overrides)
+    corpus = Corpus.open(_beside(job_file, job.corpus.source))
+    return _session(job_file, job, corpus, RunFolder(absolute_output(out or Path("runs") / job.name, "--out")), store)
+
+
+def reopen_session(folder: RunFolder) -> Session:
+    """The session whose run wrote this folder."""
+    record = folder.read()
+    job = Job.model_validate(record["job"])
+    job_file = Path(record["job_file"])
+    return _session(job_file, job, Corpus.open(_beside(job_file, job.corpus.source)), folder, Path(record["store"]))
+
+
+def _session(job_file: Path, job: Job, corpus: Corpus, folder: RunFolder, store: Path | None) -> Session:
+    section = job.corpus
+    divided = split(
+        corpus,
+        str(job_file),
+        train=section.train,
+        tests=section.test,
+        validation=section.validation,
+        group=section.group,
+        stratify=section.stratify,
+    )
+    check(job, divided.train, str(job_file))
+    return Session(job_file, job, divided, folder, absolute_output(store, "--store") if store else folder.store)
+
+
+def _beside(job_file: Path, source: str) -> str:
+    """A path of a job file is relative to the job file; a URL is taken as it is."""
+    return source if "://" in source else str((job_file.parent / source).resolve())
+
+
+def package(session: Session, products: Products) -> None:
+    """Writes `DIR/coreset` from the extracted shards."""
+    train = session.split.train
+    job = session.job
+    recipe = {
+        "name": job.name,
+        "job": job_record(job),
+        "descriptor": job.descriptor.model_dump(mode="json"),
+        "select": job.select.model_dump(mode="json", exclude={"proxy"}),
+        "cutoff": products.cutoff,
+        "points": train.points,
+    }
+    rows = products.coreset.figures["rows"]
+    card = dataset_card(job.name, rows, train.points, len(train.snapshots), recipe)
+    write_package(session.folder.coreset, products.coreset, train.snapshots, recipe, card)

@@ -1,0 +1,1 @@
+"""One file per stage: on what the numerics are applied."""

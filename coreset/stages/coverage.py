@@ -1,0 +1,138 @@
+"""How well a coreset covers held-out points: distance from each query to its nearest kept point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.stage import Context, Part, Stage
+from coreset.corpus.kept import batches_of, read_kept
+from coreset.corpus.split import SnapshotSet
+from coreset.numerics.descriptors import Descriptor
+from coreset.stages.selection import kept_files
+
+_CURVE = 101
+"""Points of the p–r curve that the manifest keeps."""
+
+
+@dataclass(frozen=True)
+class Coverage(Stage):
+    """AUC_pr = E[min_s d(x, s)] over queries x from the validation groups (paper, IV.2.3), Euclidean."""
+
+    name: ClassVar[str] = "coverage"
+    suffix: ClassVar[str] = ".npy"
+
+    train: SnapshotSet
+    selection: Artifact
+    against: SnapshotSet
+    queries: int
+    scaling: str
+    descriptor: Descriptor
+
+    @property
+    def title(self) -> str:
+        return "coverage"
+
+    def parameters(self) -> dict[str, Any]:
+        groups = [snapshot.group for snapshot in self.against.snapshots]
+        return {
+            "queries": self.queries,
+            "scaling": self.scaling,
+            "descriptor": asdict(self.descriptor),
+            "groups": groups,
+        }
+
+    def inputs(self) -> dict[str, str]:
+        return {"train": self.train.digest, "selection": self.selection.digest, "against": self.against.digest}
+
+    def parts(self) -> list[Part]:
+        return [Part(batch.name, batch) for batch in batches_of(len(self.train.snapshots))]
+
+    def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        from coreset.corpus.described import describe_points
+        from coreset.numerics.coverage import nearest
+
+        queries, scale = self._queries
+        minima = np.full(len(queries), np.inf)
+        files = kept_files(self.selection, self.train)
+        for snapshot in self.train.snapshots[part.payload.first : part.payload.stop]:
+            selected = read_kept(files[snapshot.digest]).get(snapshot.digest)
+            if selected is not None:
+                points = describe_points(snapshot, selected.index, self.descriptor).features
+                np.minimum(minima, nearest(points / scale, queries), out=minima)
+        with path.open("wb") as file:
+            np.save(file, minima)
+        return {}
+
+    @cached_property
+    def _queries(self) -> tuple[np.ndarray, np.ndarray]:
+        """Descriptors of the queries, divided by the scale of each feature, and that scale."""
+        from coreset.corpus.described import describe_points
+
+        features = np.concatenate(
+            [
+                describe_points(snapshot, index, self.descriptor).features
+                for snapshot, index in zip(
+                    self.against.snapshots, query_indices(self.against, self.queries), strict=True
+                )
+            ]
+        )
+        scale = np.ones(features.shape[1], np.float32)
+        if self.scaling == "standard":
+            spread = features.std(0, dtype=np.float64)
+            scale = np.where(spread > 0, spread, 1.0).astype(np.float32)
+        return features / scale, scale
+
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+        from coreset.numerics.coverage import summarise
+
+        coverage = summarise(_minima(folder, records), query_groups(self.against, self.queries))
+        chosen = np.linspace(0, len(coverage.p) - 1, _CURVE).round().astype(int)
+        return {
+            "auc": coverage.auc,
+            "interval": list(coverage.interval),
+            "queries": len(coverage.distances),
+            "p": coverage.p[chosen].tolist(),
+            "r": coverage.r[chosen].tolist(),
+        }
+
+
+def _shares(against: SnapshotSet, queries: int) -> list[int]:
+    """Queries of each snapshot: an equal number, one more of the first few, none beyond its points."""
+    each, more = divmod(queries, len(against.snapshots))
+    return [min(snapshot.points, each + (i < more)) for i, snapshot in enumerate(against.snapshots)]
+
+
+def query_indices(against: SnapshotSet, queries: int) -> list[np.ndarray]:
+    """Grid indices of the queries in each snapshot: the points with the smallest keys."""
+    from coreset.numerics.keys import keys, stream
+
+    chosen = []
+    for snapshot, wanted in zip(against.snapshots, _shares(against, queries), strict=True):
+        order = np.argsort(keys(stream(0, snapshot.identity, b"/queries"), 0, snapshot.points), kind="stable")
+        chosen.append(np.sort(order[:wanted]).astype(np.int64))
+    return chosen
+
+
+def query_groups(against: SnapshotSet, queries: int) -> np.ndarray:
+    """Number of the group of each query."""
+    number = {name: i for i, name in enumerate(against.groups)}
+    groups = np.array([number[snapshot.group] for snapshot in against.snapshots])
+    return np.repeat(groups, _shares(against, queries))
+
+
+def minima(coverage: Artifact) -> np.ndarray:
+    """Distance of every query to the coreset, in the order of the queries."""
+    return _minima(coverage.folder, coverage.shards)
+
+
+def _minima(folder: Path, records: Iterable[dict[str, Any]]) -> np.ndarray:
+    shards = (np.load(folder / next(iter(record["files"])), allow_pickle=False) for record in records)
+    merged: np.ndarray = np.minimum.reduce(list(shards))
+    return merged

@@ -1,0 +1,117 @@
+"""The pruned dataset: one row per kept point, in Parquet, with all that is needed to train on it elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.stage import Context, Part, Stage
+from coreset.corpus.kept import batches_of, read_kept
+from coreset.corpus.snapshot import Snapshot
+from coreset.corpus.split import SnapshotSet
+from coreset.numerics.descriptors import Descriptor
+from coreset.stages.scoring import read_field
+from coreset.stages.selection import kept_files
+
+
+@dataclass(frozen=True)
+class Extraction(Stage):
+    """Columns of the output contract; the rows lie by snapshot, then by grid index."""
+
+    name: ClassVar[str] = "coreset"
+    suffix: ClassVar[str] = ".parquet"
+
+    train: SnapshotSet
+    selection: Artifact
+    scores: Artifact | None
+    score: str | None
+    """The field of `scores` that the method ranks."""
+    descriptor: Descriptor
+    with_descriptor: bool
+
+    @property
+    def title(self) -> str:
+        return "extraction"
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "score": self.score,
+            "descriptor": asdict(self.descriptor),
+            "with_descriptor": self.with_descriptor,
+        }
+
+    def inputs(self) -> dict[str, str]:
+        inputs = {"train": self.train.digest, "selection": self.selection.digest}
+        return inputs if self.scores is None else {**inputs, "scores": self.scores.digest}
+
+    def parts(self) -> list[Part]:
+        return [Part(batch.name, batch) for batch in batches_of(len(self.train.snapshots))]
+
+    def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        files = kept_files(self.selection, self.train)
+        length = self.descriptor.length if self.with_descriptor else None
+        counts = {}
+        with pq.ParquetWriter(path, rows_schema(length), compression="zstd") as writer:
+            for snapshot in self.train.snapshots[part.payload.first : part.payload.stop]:
+                selected = read_kept(files[snapshot.digest]).get(snapshot.digest)
+                if selected is not None:
+                    writer.write_table(self._rows(snapshot, selected))
+                    counts[snapshot.name] = len(selected.index)
+        return {"rows": sum(counts.values()), "rows_by_snapshot": counts}
+
+    def _rows(self, snapshot: Snapshot, selected: Any) -> pa.Table:
+        from coreset.corpus.described import describe_points, open_corpus
+        from coreset.numerics.grids import grid_points
+
+        index = selected.index
+        points = grid_points(snapshot.cell, snapshot.grid, index)
+        density = open_corpus(self.train.corpus).density(snapshot, 0, snapshot.points)[index]
+        score = pa.nulls(len(index), pa.float32())
+        if self.scores is not None and self.score is not None:
+            score = pa.array(read_field(self.scores, snapshot.name, self.score)[index])
+        stratum = (
+            pa.nulls(len(index), pa.int32()) if selected.stratum is None else pa.array(selected.stratum, pa.int32())
+        )
+        columns = [
+            pa.array([snapshot.name] * len(index), pa.string()),
+            pa.array(index),
+            *(pa.array(np.ascontiguousarray(points[:, axis])) for axis in range(3)),
+            pa.array(density),
+            score,
+            stratum,
+            pa.array(selected.weight),
+        ]
+        length = None
+        if self.with_descriptor:
+            features = describe_points(snapshot, index, self.descriptor).features
+            length = features.shape[1]
+            columns.append(pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), length))
+        return pa.table(columns, schema=rows_schema(length))
+
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+        return {"rows": sum(record["figures"]["rows"] for record in records)}
+
+
+def rows_schema(descriptor: int | None) -> pa.Schema:
+    """Columns of `part-*.parquet`: lengths in Bohr, density in e/Bohr³; `descriptor` is its length, if it is stored."""
+    columns: list[tuple[str, pa.DataType]] = [
+        ("snapshot", pa.string()),
+        ("index", pa.int64()),
+        ("x", pa.float64()),
+        ("y", pa.float64()),
+        ("z", pa.float64()),
+        ("density", pa.float32()),
+        ("score", pa.float32()),
+        ("stratum", pa.int32()),
+        ("weight", pa.float64()),
+    ]
+    if descriptor is not None:
+        columns.append(("descriptor", pa.list_(pa.float32(), descriptor)))
+    return pa.schema(columns)

@@ -1,0 +1,78 @@
+"""Raw files, or another corpus, into the corpus format: one snapshot per part, checked before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coreset.artifacts.executor import Executor
+from coreset.artifacts.stage import Context, Part
+from coreset.corpus.naming import Naming
+from coreset.corpus.snapshot import Snapshot
+from coreset.corpus.sparc import Checks, SnapshotFiles, check_headers, list_snapshots, read_snapshot
+from coreset.corpus.store import METADATA, SLAB_POINTS, Corpus, finish, write_snapshot
+from coreset.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be ingested: the snapshots' names, how many points they have, and how one is read."""
+
+    items: Sequence[Any]
+    points: int
+    read: Callable[[Any], tuple[Snapshot, np.ndarray]]
+
+
+def open_source(source: Path, checks: Checks, naming: Naming) -> Source:
+    """A tree of SPARC snapshots, or a corpus to be re-sharded. Raises RequestError for anything else."""
+    if (source / METADATA).is_file():
+        corpus = Corpus.open(source)
+        points = sum(snapshot.points for snapshot in corpus.snapshots)
+        return Source(corpus.snapshots, points, partial(_from_corpus, corpus))
+    files = list_snapshots(source)
+    return Source(files, check_headers(files), partial(_from_sparc, checks, naming))
+
+
+def ingest(source: Source, destination: Path, executor: Executor, *, inner: int = SLAB_POINTS) -> str:
+    """Writes the corpus and returns its digest; a snapshot that stands already is read again and kept.
+
+    Raises RequestError when the destination is no corpus but something else, DataError for bad data.
+    """
+    if destination.exists() and not destination.is_dir():
+        raise RequestError(f"{destination}: expected a folder to write the corpus into, found a file.")
+    if destination.is_dir() and any(destination.iterdir()) and not _holds_a_corpus(destination):
+        raise RequestError(
+            f"{destination}: expected a new folder or a corpus, found other files; choose another folder."
+        )
+    work = partial(_write, source.read, destination, inner)
+    parts = [("", Part(item.name, item)) for item in source.items]
+    executor.map(work, parts, "data", "ingestion")
+    return finish(destination, [item.name for item in source.items])
+
+
+def _holds_a_corpus(folder: Path) -> bool:
+    return any(folder.rglob(METADATA))
+
+
+def _from_sparc(checks: Checks, naming: Naming, files: SnapshotFiles) -> tuple[Snapshot, np.ndarray]:
+    return read_snapshot(files, checks, naming)
+
+
+def _from_corpus(corpus: Corpus, snapshot: Snapshot) -> tuple[Snapshot, np.ndarray]:
+    return snapshot, corpus.density(snapshot).reshape(snapshot.grid)
+
+
+def _write(
+    read: Callable[[Any], tuple[Snapshot, np.ndarray]],
+    destination: Path,
+    inner: int,
+    _: str,
+    part: Part,
+    context: Context,
+) -> None:
+    write_snapshot(destination, *read(part.payload), inner=inner)

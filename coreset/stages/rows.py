@@ -1,0 +1,112 @@
+"""`coreset select`: rows of anyone's score file, streamed from file to file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zarr
+
+from coreset.atomic import replacing
+from coreset.errors import DataError, RequestError
+from coreset.methods.select import PIECE, ROWS, select_rows
+from coreset.numerics.scans import ScoreShard
+
+COLUMN = "score"
+_SCHEMA = pa.schema([("index", pa.int64()), ("stratum", pa.int32())])
+
+
+def select_file(scores: Path, destination: Path, **settings: Any) -> dict[str, Any]:
+    """Writes Parquet with columns `index` (int64, ascending) and `stratum` (null without strata); returns the figures.
+
+    The file is read once per scan, in pieces. Raises RequestError for a file that is not `.npy` (1-D), `.parquet` or
+    `.zarr` with a column or array `score`, and as `select_rows`; DataError for scores that are not finite.
+    """
+    rule, selected = select_rows(_shards(scores), **settings)
+    with replacing(destination) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
+        for piece in selected:
+            rows = len(piece.index)
+            stratum = pa.nulls(rows, pa.int32()) if piece.stratum is None else pa.array(piece.stratum, pa.int32())
+            writer.write_table(pa.table([pa.array(piece.index), stratum], schema=_SCHEMA))
+    figures = {"total": rule.total, "keep": rule.keep, "kept": rule.kept, "cut": rule.cut}
+    return {**figures, "lo": rule.lo, "hi": rule.hi, "sizes": list(rule.sizes), "budgets": list(rule.budgets)}
+
+
+def _shards(path: Path) -> Callable[[], Iterator[ScoreShard]]:
+    openers = {".npy": _npy, ".parquet": _parquet, ".zarr": _zarr}
+    if path.suffix not in openers:
+        raise RequestError(f"{path}: expected scores in .npy, .parquet or .zarr, found {path.suffix or 'no suffix'!r}.")
+    if not path.exists():
+        raise RequestError(f"{path}: expected a file of scores, found nothing there; check the path.")
+    pieces = openers[path.suffix](path)
+
+    def shards() -> Iterator[ScoreShard]:
+        first = 0
+        for values in pieces():
+            yield ScoreShard(ROWS, first, _floats(values, path))
+            first += len(values)
+
+    return shards
+
+
+def _floats(values: np.ndarray, path: Path) -> np.ndarray:
+    if values.dtype in (np.float32, np.float64):
+        return np.ascontiguousarray(values)
+    if values.dtype.kind in "iu" or values.dtype == np.float16:
+        return values.astype(np.float64)
+    raise RequestError(f"{path}: expected real scores, found values of type {values.dtype}.")
+
+
+def _npy(path: Path) -> Callable[[], Iterator[np.ndarray]]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise RequestError(f"{path}: expected a .npy array of numbers, found a file that is none ({error}).") from None
+    if array.ndim != 1 or len(array) == 0:
+        raise RequestError(f"{path}: expected scores of one dimension, not empty, found shape {array.shape}.")
+    return lambda: (np.asarray(array[first : first + PIECE]) for first in range(0, len(array), PIECE))
+
+
+def _parquet(path: Path) -> Callable[[], Iterator[np.ndarray]]:
+    try:
+        with pq.ParquetFile(path) as file:
+            names, rows = file.schema_arrow.names, file.metadata.num_rows
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RequestError(f"{path}: expected a Parquet file, found one that cannot be read ({error}).") from None
+    if COLUMN not in names or rows == 0:
+        raise RequestError(
+            f"{path}: expected rows with a column {COLUMN!r}, found {rows} rows, columns {', '.join(names)}."
+        )
+
+    def pieces() -> Iterator[np.ndarray]:
+        with pq.ParquetFile(path) as file:
+            first = 0
+            for batch in file.iter_batches(batch_size=PIECE, columns=[COLUMN]):
+                column = batch.column(0)
+                if column.null_count:
+                    row = first + column.is_null().to_numpy(zero_copy_only=False).argmax()
+                    raise DataError(f"{path}: expected a score in every row, found none in row {row}.")
+                yield column.to_numpy(zero_copy_only=False)
+                first += len(column)
+
+    return pieces
+
+
+def _zarr(path: Path) -> Callable[[], Iterator[np.ndarray]]:
+    try:
+        node = zarr.open(path, mode="r")
+        array = node if isinstance(node, zarr.Array) else node[COLUMN]
+    except (KeyError, ValueError, OSError) as error:
+        raise RequestError(
+            f"{path}: expected a Zarr array, or a group with an array {COLUMN!r}, found none ({error})."
+        ) from None
+    if not isinstance(array, zarr.Array) or array.size == 0:
+        raise RequestError(f"{path}: expected an array {COLUMN!r} that is not empty, found none.")
+    plane = int(np.prod(array.shape[1:], dtype=np.int64))
+    step = max(1, PIECE // plane)
+    found = array
+    return lambda: (np.asarray(found[first : first + step]).ravel() for first in range(0, found.shape[0], step))

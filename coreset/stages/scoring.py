@@ -1,0 +1,157 @@
+"""Importance scores: every snapshot is read and described once for all K networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.stage import Context, Part, Place, Stage
+from coreset.corpus.snapshot import Snapshot
+from coreset.corpus.split import SnapshotSet
+from coreset.errors import DataError
+from coreset.numerics.descriptors import Descriptor
+
+FIELDS = ("grand", "grand_std", "loss", "loss_std")
+"""Fields on the grid: mean and standard deviation over the K runs of the gradient's norm, and of |residual|."""
+
+_BLOCK = 4096
+"""Rows per matrix product: fixed, so that a score's bits do not depend on how the grid was cut."""
+_CHUNK = 16 * _BLOCK
+_SAMPLE = 65_536
+"""Points whose scores by run are kept, to measure the rank correlation between runs."""
+
+
+@dataclass(frozen=True)
+class Scoring(Stage):
+    """GraNd: E ‖∇_w Σ_o (f_o(x) − y_o)²‖₂ over the K runs, with y the scaled density (paper, IV.2.2)."""
+
+    name: ClassVar[str] = "scores"
+    place: ClassVar[Place] = "actor"
+    suffix: ClassVar[str] = ".zarr"
+
+    train: SnapshotSet
+    descriptor: Descriptor
+    models: tuple[Artifact, ...]
+
+    @property
+    def title(self) -> str:
+        return "scoring"
+
+    def parameters(self) -> dict[str, Any]:
+        return {"method": "grand", "descriptor": asdict(self.descriptor), "block": _BLOCK}
+
+    def inputs(self) -> dict[str, str]:
+        models = {f"model-{run:02d}": model.digest for run, model in enumerate(self.models)}
+        return {"train": self.train.digest, **models}
+
+    def parts(self) -> list[Part]:
+        return [Part(snapshot.name, snapshot, float(snapshot.points)) for snapshot in self.train.snapshots]
+
+    @cached_property
+    def _networks(self) -> list[Any]:
+        """Loaded once by the process that holds this stage."""
+        from coreset.learning.network import load
+
+        return [load(model.path("model"))[0] for model in self.models]
+
+    def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        snapshot: Snapshot = part.payload
+        norms, residuals, fallback = self._score(snapshot, context.device)
+        fields = {
+            "grand": norms.mean(0),
+            "grand_std": norms.std(0),
+            "loss": residuals.mean(0),
+            "loss_std": residuals.std(0),
+        }
+        if not np.isfinite(norms).all():
+            worst = int(np.flatnonzero(~np.isfinite(norms).all(0))[0])
+            raise DataError(
+                f"Scores of snapshot {snapshot.name!r}: expected finite values, found one that is not "
+                f"at grid index {worst}; lower training.learning_rate."
+            )
+        sample = np.linspace(0, snapshot.points - 1, max(2, self._sampled(snapshot))).astype(np.int64)
+        group = zarr.open_group(path, mode="w", zarr_format=3)
+        for name, values in fields.items():
+            group.create_array(
+                name,
+                data=values.astype(np.float32).reshape(snapshot.grid),
+                chunks=snapshot.grid,
+                compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+                dimension_names=("x", "y", "z"),
+            )
+        group.create_array("sample", data=norms[:, sample].astype(np.float32))
+        return {
+            "points": snapshot.points,
+            "zero": (norms == 0).sum(1).tolist(),
+            "zero_everywhere": int((norms == 0).all(0).sum()),
+            "fallback": fallback,
+            "device": context.device,
+        }
+
+    def _score(self, snapshot: Snapshot, device: str) -> tuple[np.ndarray, np.ndarray, int]:
+        """Gradient norms and |residuals|, shape [K, points] each, and how many points needed the fallback."""
+        import torch
+
+        from coreset.corpus.described import describe_points, open_corpus
+        from coreset.numerics.gradient_norms import gradient_norms_and_residuals
+
+        torch.set_num_threads(1)
+        density = open_corpus(self.train.corpus).density(snapshot, 0, snapshot.points)
+        norms = np.empty((len(self.models), snapshot.points))
+        residuals = np.empty_like(norms)
+        fallback = 0
+        for start in range(0, snapshot.points, _CHUNK):
+            rows = np.arange(start, min(start + _CHUNK, snapshot.points))
+            described = describe_points(snapshot, rows, self.descriptor, device)
+            fallback += int(described.fallback.sum())
+            x, y = torch.from_numpy(described.features).to(device), torch.from_numpy(density[rows]).to(device)
+            for run, model in enumerate(self._networks):
+                model.network.to(device)
+                found = gradient_norms_and_residuals(model.network, x, model.target(y), block=_BLOCK)
+                norms[run, rows], residuals[run, rows] = (values.cpu().numpy() for values in found)
+        return norms, residuals, fallback
+
+    def _sampled(self, snapshot: Snapshot) -> int:
+        return min(snapshot.points, _SAMPLE * snapshot.points // self.train.points)
+
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+        found = list(records)
+        zero = np.sum([record["figures"]["zero"] for record in found], axis=0)
+        points = sum(record["figures"]["points"] for record in found)
+        return {
+            "points": points,
+            "zero": zero.tolist(),
+            "zero_everywhere": sum(record["figures"]["zero_everywhere"] for record in found),
+            "fallback": sum(record["figures"]["fallback"] for record in found),
+            "rank_correlation": _rank_correlation(folder, found),
+        }
+
+
+def _rank_correlation(folder: Path, records: Iterable[dict[str, Any]]) -> float | None:
+    """Mean Spearman correlation over pairs of runs, on the sampled points; None for a single run."""
+    from scipy.stats import rankdata
+
+    shards = [folder / next(iter(record["files"])).split("/")[0] for record in records]
+    sample = np.concatenate([_array(shard, "sample") for shard in shards], axis=1)
+    runs = len(sample)
+    if runs < 2:
+        return None
+    correlation = np.corrcoef(np.array([rankdata(run) for run in sample]))
+    return float(correlation[np.triu_indices(runs, 1)].mean())
+
+
+def _array(shard: Path, name: str) -> np.ndarray:
+    return np.asarray(zarr.open_array(shard / name, mode="r")[...])
+
+
+def read_field(scores: Artifact, snapshot: str, field: str) -> np.ndarray:
+    """One field of one snapshot in C order, shape [points], float32."""
+    return _array(scores.path(snapshot), field).ravel()

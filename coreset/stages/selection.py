@@ -1,0 +1,90 @@
+"""Which points of the training set a method keeps, exactly, by merged scans over the scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+
+from coreset.artifacts.executor import Executor
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.stage import Context, Part, Stage
+from coreset.corpus.kept import batches_of, write_kept
+from coreset.corpus.snapshot import Snapshot
+from coreset.corpus.split import SnapshotSet
+from coreset.methods import METHODS, Rule, ScoreShard
+from coreset.stages.scoring import read_field
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Selection(Stage):
+    """One method at one pruning rate and seed."""
+
+    name: ClassVar[str] = "selection"
+    suffix: ClassVar[str] = ".parquet"
+
+    train: SnapshotSet
+    method: str
+    settings: Mapping[str, Any]
+    """prune, seed and those of cutoff, strata and redistribute that the method takes."""
+    scores: Artifact | None
+    """None for a method that ranks nothing."""
+
+    @property
+    def title(self) -> str:
+        return "selection"
+
+    def parameters(self) -> dict[str, Any]:
+        return {"method": self.method, **self.settings}
+
+    def inputs(self) -> dict[str, str]:
+        inputs = {"train": self.train.digest}
+        return inputs if self.scores is None else {**inputs, "scores": self.scores.digest}
+
+    def prepare(self, executor: Executor) -> Rule:
+        """The rule: a few thresholds, found by scans, from which any shard knows its own points."""
+
+        def scan(function: Callable[[ScoreShard], T], merge: Callable[[T, T], T]) -> T:
+            return executor.scan(partial(_on_shard, self, function), self.train.snapshots, merge)
+
+        return METHODS[self.method].rule(scan, **self.settings)
+
+    def parts(self) -> list[Part]:
+        return [Part(batch.name, batch) for batch in batches_of(len(self.train.snapshots))]
+
+    def compute(self, part: Part, shared: Rule, path: Path, context: Context) -> dict[str, Any]:
+        batch = part.payload
+        snapshots = self.train.snapshots[batch.first : batch.stop]
+        selections = [(snapshot.digest, shared.apply(self.shard(snapshot))) for snapshot in snapshots]
+        write_kept(path, selections)
+        return {"kept": sum(len(selected.index) for _, selected in selections)}
+
+    def figures(self, shared: Rule, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+        kept = sum(record["figures"]["kept"] for record in records)
+        return {"points": self.train.points, "kept": kept, "rule": shared.to_json()}
+
+    def shard(self, snapshot: Snapshot) -> ScoreShard:
+        """The scores of one snapshot, as methods see them."""
+        field = METHODS[self.method].field
+        if field is None or self.scores is None:
+            return ScoreShard(snapshot.identity, 0, np.zeros(snapshot.points, np.float32))
+        return ScoreShard(snapshot.identity, 0, read_field(self.scores, snapshot.name, field))
+
+
+def _on_shard(stage: Selection, function: Callable[[ScoreShard], T], snapshot: Snapshot) -> T:
+    return function(stage.shard(snapshot))
+
+
+def kept_files(selection: Artifact, train: SnapshotSet) -> dict[str, Path]:
+    """The file of a selection that holds each snapshot's points, by digest."""
+    return {
+        snapshot.digest: selection.path(batch.name)
+        for batch in batches_of(len(train.snapshots))
+        for snapshot in train.snapshots[batch.first : batch.stop]
+    }

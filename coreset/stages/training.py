@@ -1,0 +1,116 @@
+"""One network from one seed, on the whole training set or on what a selection keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.stage import Context, Part, Place, Stage
+from coreset.corpus.kept import read_kept
+from coreset.corpus.split import SnapshotSet
+from coreset.numerics.descriptors import Descriptor
+from coreset.stages.selection import kept_files
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a training lasts: exactly one is given."""
+
+    epochs: int | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Training(Stage):
+    """AdamW on the scaled density. The shard is a safetensors checkpoint that holds its normalisation."""
+
+    name: ClassVar[str] = "training"
+    place: ClassVar[Place] = "train"
+    suffix: ClassVar[str] = ".safetensors"
+
+    train: SnapshotSet
+    descriptor: Descriptor
+    network: Mapping[str, Any]
+    """hidden, activation, output."""
+    settings: Mapping[str, Any]
+    """Of the job's `training` section: learning_rate, weight_decay, schedule, batch, window."""
+    length: Length
+    seed: str
+    selection: Artifact | None = None
+    cache: float = 0.0
+    """GiB; how much is held in memory does not change the result."""
+    what: str = "training"
+
+    @property
+    def title(self) -> str:
+        return self.what
+
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "descriptor": asdict(self.descriptor),
+            "network": {**self.network, "hidden": list(self.network["hidden"])},
+            "training": dict(self.settings),
+            "length": asdict(self.length),
+            "seed": self.seed,
+        }
+
+    def inputs(self) -> dict[str, str]:
+        inputs = {"train": self.train.digest}
+        return inputs if self.selection is None else {**inputs, "selection": self.selection.digest}
+
+    def parts(self) -> list[Part]:
+        points = self.train.points if self.selection is None else self.selection.figures["kept"]
+        steps = self.length.steps
+        work = steps * self.settings["batch"] if steps is not None else (self.length.epochs or 0) * points
+        return [Part("model", work=float(work))]
+
+    def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        from coreset.learning.network import Architecture
+        from coreset.learning.training import Recipe, train
+
+        feed = _feed(self, context)
+        architecture = Architecture(feed.length, **self.network)
+        recipe = Recipe(**self.settings, epochs=self.length.epochs, steps=self.length.steps)
+        trained = train(feed, architecture, recipe, self.seed, context.device, context.advance)
+        figures = {
+            "points": feed.points,
+            "steps": trained.steps,
+            "loss": trained.loss,
+            "dead": trained.dead,
+            "redrawn": trained.redrawn,
+            "device": context.device,
+        }
+        trained.model.save(path, {"seed": self.seed, "descriptor": asdict(self.descriptor), **figures})
+        return figures
+
+
+_held: dict[str, Any] = {}
+"""The last feed of this process: several seeds that train on the same points read and describe them once."""
+
+
+def _feed(stage: Training, context: Context) -> Any:
+    from coreset.corpus.described import SlabReader
+    from coreset.learning.feed import Feed, slabs_of
+
+    kept = None if stage.selection is None else kept_files(stage.selection, stage.train)
+    reader = SlabReader(stage.train, stage.descriptor, kept)
+
+    def read(slabs: Any) -> Any:
+        return context.read(reader, slabs)
+
+    key = repr((stage.inputs(), stage.descriptor, stage.settings["window"], stage.cache))
+    if key not in _held:
+        slabs = []
+        for snapshot in stage.train.snapshots:
+            selected = None if kept is None else read_kept(kept[snapshot.digest]).get(snapshot.digest)
+            if kept is None or selected is not None:
+                index = None if selected is None else selected.index
+                slabs += slabs_of(snapshot.name, snapshot.digest, snapshot.points, index)
+        _held.clear()
+        _held[key] = Feed(slabs, read, stage.descriptor.length, stage.settings["window"], stage.cache * 1024**3)
+    feed = _held[key]
+    feed.read = read
+    return feed
