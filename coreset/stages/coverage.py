@@ -96,7 +96,7 @@ class Coverage(Stage):
         chosen = np.linspace(0, len(coverage.p) - 1, _CURVE).round().astype(int)
         return {
             "auc": coverage.auc,
-            "interval": list(coverage.interval),
+            "interval": list(coverage.interval) if np.isfinite(coverage.interval).all() else None,
             "queries": len(coverage.distances),
             "p": coverage.p[chosen].tolist(),
             "r": coverage.r[chosen].tolist(),

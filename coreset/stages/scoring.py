@@ -22,8 +22,8 @@ from coreset.numerics.descriptors import Descriptor
 FIELDS = ("grand", "grand_std", "loss", "loss_std")
 """Fields on the grid: mean and standard deviation over the K runs of the gradient's norm, and of |residual|."""
 
-_BLOCK = 4096
-"""Rows per matrix product: fixed, so that a score's bits do not depend on how the grid was cut."""
+_BLOCK = 3072
+"""Rows per matrix product: fixed, so that the bits of a score do not depend on how the grid was cut."""
 _CHUNK = 16 * _BLOCK
 _SAMPLE = 65_536
 """Points whose scores by run are kept, to measure the rank correlation between runs."""

@@ -1,0 +1,120 @@
+"""Ray runs the same parts as the serial executor, in the places that the design names."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from coreset.artifacts.executor import SerialExecutor
+from coreset.artifacts.materialize import materialize_all
+from coreset.artifacts.stage import Context, Part, Place, Stage
+from coreset.distributed.executor import RayExecutor
+from coreset.errors import DataError, WorkError
+
+pytestmark = pytest.mark.ray
+
+
+def table_of(number: int) -> pa.Table:
+    if number < 0:
+        raise DataError(f"request {number}: expected a number of at least 0")
+    features = np.full((50, 3), number, np.float32)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), 3)
+    return pa.table({"features": column, "density": np.arange(50, dtype=np.float32)})
+
+
+@dataclass(frozen=True)
+class Probe(Stage):
+    """Writes what it saw: where it ran, and what it read in which order."""
+
+    name: ClassVar[str] = "probe"
+    suffix: ClassVar[str] = ".json"
+
+    number: int
+    requests: tuple[int, ...] = ()
+    fail: str = ""
+
+    def parameters(self) -> dict[str, Any]:
+        return {"number": self.number, "requests": list(self.requests), "place": self.place, "fail": self.fail}
+
+    def inputs(self) -> dict[str, str]:
+        return {}
+
+    def parts(self) -> list[Part]:
+        return [Part(f"part-{i}", i) for i in range(3)]
+
+    def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        if self.fail == "data" and part.payload == 1:
+            raise DataError("part 1: expected a good density, found a bad one; replace it.")
+        if self.fail == "bug" and part.payload == 1:
+            raise ZeroDivisionError("a bug")
+        if self.fail == "kill" and not Path(os.environ["PROBE_FLAG"]).exists():
+            Path(os.environ["PROBE_FLAG"]).touch()
+            os.kill(os.getpid(), 9)
+        seen: list[float] = []
+        for rows in context.read(table_of, list(self.requests)):
+            seen += rows.column("features").combine_chunks().flatten().to_numpy()[::150].tolist()
+        context.advance(1.0)
+        path.write_text(json.dumps({"value": part.payload * self.number, "seen": seen}))
+        return {"threads": os.environ.get("OMP_NUM_THREADS", "")}
+
+
+@dataclass(frozen=True)
+class ActorProbe(Probe):
+    place: ClassVar[Place] = "actor"
+
+
+@dataclass(frozen=True)
+class TrainProbe(Probe):
+    place: ClassVar[Place] = "train"
+
+
+@dataclass(frozen=True)
+class DataProbe(Probe):
+    place: ClassVar[Place] = "data"
+
+
+PLACES = [Probe, ActorProbe, TrainProbe, DataProbe]
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    return {file.name: json.loads(file.read_bytes()) for file in folder.glob("part-*.json")}
+
+
+@pytest.mark.parametrize("probe", PLACES)
+def test_every_place_computes_what_the_serial_executor_does(probe: type[Probe], ray_executor: RayExecutor, tmp_path: Path) -> None:
+    requests = (5, 2, 9, 2, 7) if probe is TrainProbe else ()
+    stages = [probe(number, requests) for number in (2, 3)]
+    remote = materialize_all(stages, root=tmp_path / "ray", executor=ray_executor)
+    serial = materialize_all(stages, root=tmp_path / "serial", executor=SerialExecutor())
+    for one, other in zip(remote, serial, strict=True):
+        assert contents(one.folder) == contents(other.folder)
+        assert [shard["figures"]["threads"] for shard in one.shards] == ["1"] * 3
+
+
+def test_a_train_worker_reads_through_ray_data_in_the_order_of_the_requests(ray_executor: RayExecutor, tmp_path: Path) -> None:
+    requests = tuple(np.random.default_rng(0).permutation(12).tolist())
+    (artifact,) = materialize_all([TrainProbe(1, requests)], root=tmp_path, executor=ray_executor)
+    assert all(found["seen"] == list(requests) for found in contents(artifact.folder).values())
+
+
+@pytest.mark.parametrize("probe", PLACES)
+def test_a_coreset_error_arrives_as_itself(probe: type[Probe], ray_executor: RayExecutor, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^part 1: expected a good density, found a bad one; replace it\.$"):
+        materialize_all([probe(1, fail="data")], root=tmp_path, executor=ray_executor)
+
+
+@pytest.mark.parametrize("probe", [Probe, ActorProbe])
+def test_any_other_error_names_the_stage(probe: type[Probe], ray_executor: RayExecutor, tmp_path: Path) -> None:
+    with pytest.raises(WorkError, match="probe: .*ZeroDivisionError"):
+        materialize_all([probe(1, fail="bug")], root=tmp_path, executor=ray_executor)
+
+
+def test_a_scan_merges_every_item_once(ray_executor: RayExecutor) -> None:
+    items = list(range(37))
+    assert ray_executor.scan(lambda item: {item: 1}, items, lambda a, b: {**a, **b}) == dict.fromkeys(items, 1)
+    assert ray_executor.scan(lambda item: item, items, lambda a, b: a + b) == sum(items)
