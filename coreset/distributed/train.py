@@ -55,9 +55,7 @@ def fit(work: Work, parts: Sequence[tuple[str, Part]], workers: int, device: str
 
 def _train_rank(config: dict[str, Any]) -> None:
     import ray.train
-    import torch
 
-    torch.set_num_threads(1)
     context = ray.train.get_context()
     for digest, part in config["parts"][context.get_world_rank() :: context.get_world_size()]:
         told = RemoteContext(config["board"], config["reader_cpus"])

@@ -21,7 +21,7 @@ from coreset.numerics.scans import Scan, ScoreShard
 
 Groups = Callable[[ScoreShard], Int32[np.ndarray, " n"]]
 """The stratum (0, 1, …) of each point of a shard, −1 for points in none."""
-Candidates = tuple[tuple[bytes, Int32[np.ndarray, " c"], UInt64[np.ndarray, " c"]], ...]
+Candidates = tuple[tuple[bytes, Int32[np.ndarray, " _"], UInt64[np.ndarray, " _"]], ...]
 """(identity, row of the stratum, key) of points, one entry per shard that has any."""
 
 MOST_CANDIDATES = 1 << 18

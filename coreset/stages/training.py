@@ -68,9 +68,13 @@ class Training(Stage):
         return [Part("model", work=float(work))]
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        import torch
+
         from coreset.learning.network import Architecture
         from coreset.learning.training import Recipe, train
 
+        # The bits of a matrix product depend on the number of threads.
+        torch.set_num_threads(1)
         feed = _feed(self, context)
         architecture = Architecture(feed.length, **self.network)
         recipe = Recipe(**self.settings, epochs=self.length.epochs, steps=self.length.steps)

@@ -86,7 +86,9 @@ def contents(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("probe", PLACES)
-def test_every_place_computes_what_the_serial_executor_does(probe: type[Probe], ray_executor: RayExecutor, tmp_path: Path) -> None:
+def test_every_place_computes_what_the_serial_executor_does(
+    probe: type[Probe], ray_executor: RayExecutor, tmp_path: Path
+) -> None:
     requests = (5, 2, 9, 2, 7) if probe is TrainProbe else ()
     stages = [probe(number, requests) for number in (2, 3)]
     remote = materialize_all(stages, root=tmp_path / "ray", executor=ray_executor)
@@ -96,7 +98,9 @@ def test_every_place_computes_what_the_serial_executor_does(probe: type[Probe], 
         assert [shard["figures"]["threads"] for shard in one.shards] == ["1"] * 3
 
 
-def test_a_train_worker_reads_through_ray_data_in_the_order_of_the_requests(ray_executor: RayExecutor, tmp_path: Path) -> None:
+def test_a_train_worker_reads_through_ray_data_in_the_order_of_the_requests(
+    ray_executor: RayExecutor, tmp_path: Path
+) -> None:
     requests = tuple(np.random.default_rng(0).permutation(12).tolist())
     (artifact,) = materialize_all([TrainProbe(1, requests)], root=tmp_path, executor=ray_executor)
     assert all(found["seen"] == list(requests) for found in contents(artifact.folder).values())
@@ -110,7 +114,7 @@ def test_a_coreset_error_arrives_as_itself(probe: type[Probe], ray_executor: Ray
 
 @pytest.mark.parametrize("probe", [Probe, ActorProbe])
 def test_any_other_error_names_the_stage(probe: type[Probe], ray_executor: RayExecutor, tmp_path: Path) -> None:
-    with pytest.raises(WorkError, match="probe: .*ZeroDivisionError"):
+    with pytest.raises(WorkError, match=r"probe: .*ZeroDivisionError"):
         materialize_all([probe(1, fail="bug")], root=tmp_path, executor=ray_executor)
 
 

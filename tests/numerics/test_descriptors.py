@@ -53,7 +53,9 @@ def rotation(rng, sign=1):
 
 
 def skewed(rng, atoms):
-    cell = rng.normal(size=(3, 3)) * 1.5 + np.diag(rng.uniform(3, 9, size=3))
+    cell = np.zeros((3, 3))
+    while abs(np.linalg.det(cell)) < 30:  # a flatter one needs more replicas than the brute force can hold
+        cell = rng.normal(size=(3, 3)) * 1.5 + np.diag(rng.uniform(3, 9, size=3))
     shear = np.array([[1, 0, 0], [rng.integers(-3, 4), 1, 0], [rng.integers(-3, 4), rng.integers(-3, 4), 1]])
     return shear @ cell, rng.normal(size=(atoms, 3)) * 8, rng.choice([1, 8, 13, 26], size=atoms)
 

@@ -1,0 +1,114 @@
+"""A manifest's files are checked byte by byte, and never outside their folder."""
+
+import hashlib
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coreset.artifacts.executor import SerialExecutor
+from coreset.artifacts.manifest import shard_record, software, verify_files
+from coreset.artifacts.materialize import materialize
+from coreset.errors import DataError, WorkError
+
+Files = dict[str, dict[str, Any]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "artifact"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.bin").write_bytes(bytes(range(64)))
+    (folder / "deep" / "b.bin").write_bytes(b"b")
+    (folder / "empty").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture
+def files(folder: Path) -> Files:
+    return {
+        path.relative_to(folder).as_posix(): {
+            "bytes": len(path.read_bytes()),
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_what_is_whole_is_named_file_by_file(folder: Path, files: Files) -> None:
+    assert list(verify_files(folder, files)) == ["a.bin", "deep/b.bin", "empty"]
+
+
+@pytest.mark.parametrize("position", range(64))
+@pytest.mark.parametrize("bit", [0, 7])
+def test_any_flipped_bit_is_found(position: int, bit: int, folder: Path, files: Files) -> None:
+    content = bytearray((folder / "a.bin").read_bytes())
+    content[position] ^= 1 << bit
+    (folder / "a.bin").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.bin: its SHA-256 is not the one in manifest\.json"):
+        list(verify_files(folder, files))
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 65])
+def test_another_size_is_found_and_both_sizes_are_told(size: int, folder: Path, files: Files) -> None:
+    (folder / "a.bin").write_bytes(bytes(range(size)))
+    with pytest.raises(DataError, match=rf"a\.bin: expected 64 bytes, found {size}"):
+        list(verify_files(folder, files))
+
+
+@pytest.mark.parametrize("name", ["a.bin", "deep/b.bin", "empty"])
+@pytest.mark.parametrize("replacement", [None, "folder"])
+def test_a_missing_file_is_found(name: str, replacement: str | None, folder: Path, files: Files) -> None:
+    (folder / name).unlink()
+    if replacement:
+        (folder / name).mkdir()
+    with pytest.raises(DataError, match=rf"{name}: expected by manifest\.json, found no file"):
+        list(verify_files(folder, files))
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "deep/../../secret", "{absolute}", "link", "linked/secret", "..", "deep/../a.bin"]
+)
+def test_a_name_that_leads_outside_is_refused_unread(name: str, folder: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"s")
+    (folder / "link").symlink_to(secret)
+    (folder / "linked").symlink_to(tmp_path)
+    # Were it read, it would be found good.
+    stated = {"bytes": 1, "sha256": hashlib.sha256(b"s").hexdigest()}
+    with pytest.raises(DataError, match="leads outside the folder"):
+        list(verify_files(folder, {name.format(absolute=secret): stated}))
+
+
+def test_a_link_that_stays_inside_and_a_linked_folder_are_read(folder: Path, files: Files, tmp_path: Path) -> None:
+    (folder / "a.bin").rename(folder / "moved.bin")
+    (folder / "a.bin").symlink_to("moved.bin")
+    (tmp_path / "alias").symlink_to(folder)
+    assert len(list(verify_files(tmp_path / "alias", files))) == 3
+
+
+def test_a_record_states_size_and_hash_of_every_file_of_a_shard(folder: Path, files: Files) -> None:
+    assert shard_record("x", folder, {"n": 1}) == {
+        "name": "x",
+        "figures": {"n": 1},
+        "files": {f"artifact/{name}": stated for name, stated in files.items()},
+    }
+    assert shard_record("y", folder / "a.bin", {})["files"] == {"a.bin": files["a.bin"]}
+
+
+def test_a_part_that_the_manifest_does_not_list_is_an_error(toy: Any, tmp_path: Path) -> None:
+    artifact = materialize(toy(), root=tmp_path, executor=SerialExecutor())
+    with pytest.raises(WorkError, match="expected a shard of part 'set/9', found none"):
+        artifact.path("set/9")
+
+
+def test_the_software_is_named_with_the_versions_that_are_installed() -> None:
+    found = software()
+    assert found["python"] == platform.python_version()
+    assert {"coreset-ray", "numba", "numpy", "ray", "scipy", "torch", "zarr"} <= set(found)
+    assert all(found[name] == metadata.version(name) for name in found if name not in ("python", "machine"))
+    assert os.uname().nodename not in found.values()
