@@ -71,7 +71,7 @@ class DescriptorSection(_Section):
     handedness: Literal["right", "free"] = Field(
         "right", description="`right`: e3 = e1 × e2. `free`: three free signs, invariant under reflection too."
     )
-    tie_tolerance: float = Field(1e-5, gt=0, description="Distances closer than this are tied (Bohr).")
+    tie_tolerance: float = Field(1e-5, ge=1e-9, le=1e-3, description="Distances closer than this are tied (Bohr).")
 
     def resolve(self) -> Descriptor:
         """The descriptor that the numerics compute."""
@@ -98,7 +98,7 @@ class TrainingSection(_Section):
     weight_decay: float = Field(0.01, ge=0)
     schedule: Literal["constant", "cosine"] = Field(
         "constant",
-        description="Of the evaluation runs: `cosine` lets the rate decay to zero. Scoring runs keep it constant.",
+        description="`cosine` lets the rate decay to zero. Scoring runs keep it constant, whatever is said here.",
     )
     batch: int = Field(1024, ge=1)
     epochs: int = Field(
@@ -138,7 +138,7 @@ class SelectSection(_Section):
     )
     strata: int = Field(100, ge=1)
     redistribute: bool = Field(True, description="Budget that small strata cannot use goes to the others.")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     proxy: ProxySection = ProxySection()
 
 

@@ -26,16 +26,6 @@ IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 """Whether this process is the entry point of a Ray job: it works in a temporary copy of the working folder."""
 
 
-def absoluteabsolute_output(path: Path, option: str) -> Path:
-    """An output path made absolute. Raises RequestError for a relative one inside a Ray job."""
-    if IN_JOB and not path.is_absolute():
-        raise RequestError(
-            f"{option}: expected an absolute path inside a Ray job, found {str(path)!r}, which would lie in the job's "
-            f"temporary copy of the working folder; give {option} an absolute path."
-        )
-    return path.absolute()
-
-
 def absolute_output(path: Path, option: str) -> Path:
     """An output path made absolute. Raises RequestError for a relative one inside a Ray job."""
     if IN_JOB and not path.is_absolute():
@@ -137,7 +127,7 @@ def _session(job_file: Path, job: Job, corpus: Corpus, folder: RunFolder, store:
         group=section.group,
         stratify=section.stratify,
     )
-    check(job, divided.train, str(job_file))
+    check(job, divided.train, divided.validation, str(job_file))
     return Session(job_file, job, divided, folder, absolute_output(store, "--store") if store else folder.store)
 
 

@@ -17,7 +17,7 @@ from coreset.config import Job
 from coreset.corpus.split import SnapshotSet, Split
 from coreset.errors import RequestError
 from coreset.methods import METHODS
-from coreset.methods.budget import cut, keep
+from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.coverage import Coverage
 from coreset.stages.evaluation import Evaluation
@@ -107,7 +107,7 @@ class Pipeline:
             return 0.0, None
         proxy = self.job.select.proxy
         budget = keep(self.split.train.points, self.job.select.prune)
-        cutoffs = tuple(beta for beta in proxy.cutoffs if self.split.train.points * (1 - beta) >= budget)
+        cutoffs = legal_cutoffs(proxy.cutoffs, self.split.train.points, budget)
         runs = [(beta, run) for beta in cutoffs for run in range(proxy.seeds)]
         selections = self.materialize([self._selection("ccs", self.seed(run), scores, beta) for beta, run in runs])
         models = self.materialize(
@@ -228,7 +228,7 @@ class Pipeline:
         )
 
 
-def check(job: Job, points: SnapshotSet, place: str) -> None:
+def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> None:
     """Raises RequestError for a budget that the corpus cannot meet, before anything is computed."""
     budget = keep(points.points, job.select.prune)
     names = {job.select.method, *job.evaluation.methods}
@@ -238,12 +238,24 @@ def check(job: Job, points: SnapshotSet, place: str) -> None:
             f"{budget} of {points.points} points at {job.select.prune}; prune less or lower select.strata."
         )
     cutoffs = job.select.proxy.cutoffs if job.select.cutoff == "auto" else (job.select.cutoff,)
-    if any("cutoff" in METHODS[name].parameters for name in names):
-        legal = [beta for beta in cutoffs if points.points * (1 - beta) >= budget]
-        if not legal:
-            cut(points.points, float(cutoffs[0]), budget)
+    takes_cutoff = any("cutoff" in METHODS[name].parameters for name in names)
+    if takes_cutoff and not legal_cutoffs(cutoffs, points.points, budget):
+        raise RequestError(
+            f"{place}: select.cutoff: expected a cut that leaves the {budget} points that are kept, "
+            f"found {min(cutoffs)} of {points.points}; cut less or prune more."
+        )
+    if job.coverage.queries > against.points:
+        raise RequestError(
+            f"{place}: coverage.queries: expected at most the {against.points} points of the validation groups, "
+            f"found {job.coverage.queries}; ask for fewer."
+        )
+
+
+def legal_cutoffs(cutoffs: Sequence[float], points: int, budget: int) -> tuple[float, ...]:
+    """Those β of which ⌊β·N⌋ cut points leave at least the budget."""
+    return tuple(beta for beta in cutoffs if points - math.floor(beta * points) >= budget)
 
 
 def job_record(job: Job) -> dict[str, Any]:
     """The job without what is particular to a machine: its paths and its cluster."""
-    return job.model_dump(mode="json", exclude={"cluster": True, "corpus": {"source"}})
+    return job.model_dump(mode="json", exclude={"cluster": True, "corpus": {"source"}, "training": {"cache"}})

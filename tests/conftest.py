@@ -5,9 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from coreset.corpus.snapshot import Snapshot, content_digest
 from coreset.corpus.store import Corpus, finish, write_snapshot
+
+# A shared machine may stall for longer than any deadline.
+settings.register_profile("coreset", deadline=None)
+settings.load_profile("coreset")
 
 Made = tuple[Snapshot, np.ndarray]
 

@@ -11,9 +11,11 @@ import ray
 from ray.data import DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
+from coreset import errors
 from coreset.artifacts.executor import Work
 from coreset.artifacts.stage import Part
 from coreset.distributed.executor import RemoteContext
+from coreset.errors import CoresetError
 
 
 class Requests(Datasource):  # type: ignore[misc]
@@ -44,9 +46,7 @@ def read(reader: Callable[[Any], pa.Table], requests: Sequence[Any], cpus: float
 def dataset(reader: Callable[[Any], pa.Table], requests: Sequence[Any], cpus: float = 1.0) -> ray.data.Dataset:
     """A Ray dataset whose blocks are `reader(request)`, in the order of the requests."""
     _quiet()
-    made = ray.data.read_datasource(
-        Requests(reader, requests), override_num_blocks=len(requests), ray_remote_args={"num_cpus": cpus}
-    )
+    made = ray.data.read_datasource(Requests(reader, requests), override_num_blocks=len(requests), num_cpus=cpus)
     made.context.execution_options.preserve_order = True
     return made
 
@@ -57,15 +57,21 @@ def map_parts(work: Work, parts: Sequence[tuple[str, Part]]) -> Iterator[Part]:
     by_number = list(parts)
     shared = ray.put(work)
 
-    def produce(row: dict[str, int]) -> dict[str, int]:
+    def produce(row: dict[str, Any]) -> dict[str, Any]:
         digest, part = by_number[row["number"]]
-        ray.get(shared)(digest, part, RemoteContext())
-        return row
+        try:
+            ray.get(shared)(digest, part, RemoteContext())
+        except CoresetError as error:
+            # As a value: Ray Data would keep no more of an exception than its text, amid its own.
+            return {**row, "error": type(error).__name__, "message": str(error)}
+        return {**row, "error": "", "message": ""}
 
     numbers = ray.data.from_items(
         [{"number": number} for number in range(len(by_number))], override_num_blocks=len(by_number)
     )
     for row in numbers.map(produce).iter_rows():
+        if row["error"]:
+            raise getattr(errors, row["error"])(row["message"])
         yield by_number[row["number"]][1]
 
 

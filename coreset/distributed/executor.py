@@ -139,15 +139,13 @@ class RayExecutor(Executor):
     def _actors(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
         import ray
 
-        from coreset.distributed.worker import Worker
+        from coreset.distributed.actor import PartActor
 
-        actor = ray.remote(max_restarts=3, max_task_retries=3, **self._share())(Worker)
+        actor = ray.remote(max_restarts=3, max_task_retries=3, **self._share())(PartActor)
         pool = [actor.remote(work) for _ in range(min(self.workers, len(parts)))]
-        try:
-            self._drain(parts, lambda digest, part, member: member.produce.remote(digest, part), pool)
-        finally:
-            for member in pool:
-                ray.kill(member)
+        self._drain(parts, lambda digest, part, member: member.produce.remote(digest, part), pool)
+        for member in pool:
+            ray.kill(member)
 
     def _drain(
         self, parts: Sequence[tuple[str, Part]], submit: Callable[[str, Part, Any], ray.ObjectRef], pool: Sequence[Any]
@@ -169,7 +167,12 @@ class RayExecutor(Executor):
         while flying:
             ready, _ = ray.wait(list(flying), num_returns=1)
             part, member = flying.pop(ready[0])
-            ray.get(ready[0])
+            try:
+                ray.get(ready[0])
+            except ray.exceptions.RayError:
+                for reference in flying:
+                    ray.cancel(reference)
+                raise
             self.progress.advance(part.work)
             launch(member)
 
@@ -193,21 +196,23 @@ class RayExecutor(Executor):
             daemon=True,
         )
         runner.start()
-        seen = 0.0
+        seen, failure = 0.0, None
         while runner.is_alive():
             runner.join(timeout=0.5)
-            total = ray.get(board.read.remote())
+            total, failure = ray.get(board.read.remote())
             self.progress.advance(total - seen)
             seen = total
         ray.kill(board)
+        if failure is not None:
+            raise failure
         if outcome and outcome[0] is not None:
             raise outcome[0]
 
 
 def _produce(work: Work, digest: str, part: Part) -> None:
-    from coreset.distributed.worker import Worker
+    from coreset.distributed.actor import PartActor
 
-    Worker(work).produce(digest, part)
+    PartActor(work).produce(digest, part)
 
 
 def _scan(function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:

@@ -9,6 +9,7 @@ from typing import Any
 from coreset.artifacts.executor import Work
 from coreset.artifacts.stage import Part
 from coreset.distributed.executor import RemoteContext
+from coreset.errors import CoresetError
 
 
 class Board:
@@ -16,14 +17,19 @@ class Board:
 
     def __init__(self) -> None:
         self._total = 0.0
+        self._failure: CoresetError | None = None
 
     def add(self, units: float) -> None:
         """So much more is done."""
         self._total += units
 
-    def read(self) -> float:
-        """All that is done."""
-        return self._total
+    def fail(self, error: CoresetError) -> None:
+        """A run failed in a way that trying again would not change."""
+        self._failure = error
+
+    def read(self) -> tuple[float, CoresetError | None]:
+        """All that is done, and the first failure."""
+        return self._total, self._failure
 
 
 def fit(work: Work, parts: Sequence[tuple[str, Part]], workers: int, device: str, board: Any) -> BaseException | None:
@@ -54,10 +60,16 @@ def fit(work: Work, parts: Sequence[tuple[str, Part]], workers: int, device: str
 
 
 def _train_rank(config: dict[str, Any]) -> None:
+    import ray
     import ray.train
 
     context = ray.train.get_context()
     for digest, part in config["parts"][context.get_world_rank() :: context.get_world_size()]:
         told = RemoteContext(config["board"], config["reader_cpus"])
-        config["work"](digest, part, told)
+        try:
+            config["work"](digest, part, told)
+        except CoresetError as error:
+            # Not raised here, for Ray Train would start the whole group again.
+            ray.get(config["board"].fail.remote(error))
+            return
         told.flush()

@@ -198,15 +198,16 @@ def test_lost_points_are_an_error_in_every_epoch_and_in_the_normalisation(
             look(Feed(slabs_with(rows), reader(cut, lose), 3, 50, cache))
 
 
+@pytest.mark.parametrize("surplus", [1, 5])
 @pytest.mark.parametrize("cache", [0.0, HELD])
 def test_surplus_points_are_an_error(
-    cache: float, slabs_with: Any, reader: Any, table_with: Callable[..., pa.Table]
+    cache: float, surplus: int, slabs_with: Any, reader: Any, table_with: Callable[..., pa.Table]
 ) -> None:
     read = reader()
 
     def more(requests: Sequence[Slab]) -> Iterator[pa.Table]:
         yield from read(requests)
-        yield table_with(np.zeros((1, 3), np.float32), np.zeros(1, np.float32))
+        yield table_with(np.zeros((surplus, 3), np.float32), np.zeros(surplus, np.float32))
 
     with pytest.raises(DataError, match="the corpus changed"):
         epoch_of(Feed(slabs_with([5, 6]), more, 3, 50, cache), 5, "s", 0)

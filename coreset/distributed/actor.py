@@ -7,7 +7,7 @@ from coreset.artifacts.stage import Part
 from coreset.distributed.executor import RemoteContext
 
 
-class Worker:
+class PartActor:
     """Produces parts; what a stage loads once, such as K networks, lives as long as the actor does."""
 
     def __init__(self, work: Work) -> None:

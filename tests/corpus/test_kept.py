@@ -1,0 +1,55 @@
+"""What a selection keeps survives the file, whatever its shape."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coreset.corpus.kept import BATCH, batches_of, read_kept, write_kept
+from coreset.methods import Selected
+
+
+def selected(rows: int, seed: int, strata: bool) -> Selected:
+    rng = np.random.default_rng(seed)
+    index = np.sort(rng.choice(10 * rows + 1, rows, replace=False)).astype(np.int64) + 2**40
+    stratum = rng.integers(0, 100, rows).astype(np.int32) if strata else None
+    return Selected(index, stratum, rng.uniform(1, 9, rows))
+
+
+@given(st.lists(st.integers(0, 20), max_size=8), st.booleans())
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, counts: list[int], strata: bool) -> None:
+    path = tmp_path_factory.mktemp("kept") / "part.parquet"
+    # Digests do not ascend with the snapshots.
+    made = [(f"{(7 * i + 3) % 11:064x}", selected(rows, i, strata)) for i, rows in enumerate(counts)]
+    write_kept(path, made)
+    found = read_kept(path)
+    assert list(found) == [digest for digest, each in made if len(each.index)]
+    for digest, each in made:
+        if len(each.index):
+            assert np.array_equal(found[digest].index, each.index)
+            assert np.array_equal(found[digest].weight, each.weight)
+            assert (found[digest].stratum is None) == (each.stratum is None)
+            assert each.stratum is None or np.array_equal(found[digest].stratum, each.stratum)
+    frame = pq.read_table(path).to_pandas()
+    assert list(frame.columns) == ["snapshot", "index", "stratum", "weight"]
+    assert len(frame) == sum(counts)
+    assert frame["stratum"].isna().all() != strata or not sum(counts)
+
+
+@pytest.mark.parametrize("snapshots", [0, 1, BATCH - 1, BATCH, BATCH + 1, 5 * BATCH + 3])
+def test_batches_tile_the_snapshots_in_order(snapshots: int) -> None:
+    batches = batches_of(snapshots)
+    covered = [number for batch in batches for number in range(batch.first, batch.stop)]
+    assert covered == list(range(snapshots))
+    assert all(0 < batch.stop - batch.first <= BATCH for batch in batches)
+    names = [batch.name for batch in batches]
+    assert names == sorted(set(names))
+
+
+def test_the_same_selection_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_kept(tmp_path / name, [("a" * 64, selected(50, 0, True)), ("b" * 64, selected(50, 1, True))])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

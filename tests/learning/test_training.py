@@ -1,0 +1,238 @@
+"""Training learns, repeats to the byte, and says so when it does neither."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from coreset.errors import WorkError
+from coreset.learning import training
+from coreset.learning.feed import Feed, Slab
+from coreset.learning.network import Architecture, Model, Normalisation, build
+from coreset.learning.training import Recipe, Trained, train
+
+RELU = Architecture(2, (24, 24), "gelu", "relu")
+LINEAR = Architecture(2, (24, 24), "gelu", "linear")
+
+
+def recipe(**settings: Any) -> Recipe:
+    return Recipe(
+        **{
+            "learning_rate": 3e-3,
+            "weight_decay": 0.0,
+            "schedule": "constant",
+            "batch": 64,
+            "window": 512,
+            "steps": 10,
+            **settings,
+        }
+    )
+
+
+def density_of(x: np.ndarray) -> np.ndarray:
+    """Smooth and positive, as a density is."""
+    return (0.03 + 0.02 * np.sin(1.5 * x[:, 0]) * np.cos(x[:, 1])).astype(np.float32)
+
+
+def draw(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    x = np.random.default_rng(seed).uniform(-2.0, 2.0, (rows, 2)).astype(np.float32)
+    return x, density_of(x)
+
+
+@pytest.fixture
+def feed_of(table_with: Any) -> Any:
+    def make(rows: int = 1000, slab: int = 100, window: int = 512, cache: float = math.inf) -> Feed:
+        x, y = draw(rows, 0)
+        slabs = [Slab("s", "d", first, first + slab, min(slab, rows - first)) for first in range(0, rows, slab)]
+
+        def read(requests: Sequence[Slab]) -> Iterator[pa.Table]:
+            return (table_with(x[each.start : each.stop], y[each.start : each.stop]) for each in requests)
+
+        return Feed(slabs, read, 2, window, cache)
+
+    return make
+
+
+def saved(trained: Trained, path: Path) -> bytes:
+    trained.model.save(path, {"loss": trained.loss})
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("shape", [RELU, LINEAR], ids=["relu", "linear"])
+def test_it_learns_a_smooth_function_far_better_than_its_mean(shape: Architecture, feed_of: Any) -> None:
+    trained = train(feed_of(2000), shape, recipe(steps=500, learning_rate=0.01, schedule="cosine"), "seed")
+    x, y = draw(2000, 1)
+    error = ((trained.model.predict(torch.from_numpy(x)).numpy() - y) ** 2).mean()
+    # Predicting the mean leaves the variance; a straight line, hardly less.
+    columns = np.column_stack([x, np.ones(len(x))])
+    line = columns @ np.linalg.lstsq(columns, y, rcond=None)[0]
+    assert error < 0.01 * y.var()
+    assert error < 0.02 * ((line - y) ** 2).mean()
+    # The loss is told in units of the scaled target, whose variance is 1.
+    assert trained.loss == pytest.approx(error / y.var(), rel=0.5)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(feed_of: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first = saved(train(feed_of(), RELU, recipe(), "a"), tmp_path / "m")
+    torch.manual_seed(1)
+    assert saved(train(feed_of(), RELU, recipe(), "a"), tmp_path / "m") == first
+    assert saved(train(feed_of(), RELU, recipe(), "b"), tmp_path / "m") != first
+
+
+def test_one_feed_may_serve_several_seeds(feed_of: Any, tmp_path: Path) -> None:
+    feed = feed_of()
+    shared = [saved(train(feed, RELU, recipe(), seed), tmp_path / "m") for seed in "ab"]
+    alone = [saved(train(feed_of(), RELU, recipe(), seed), tmp_path / "m") for seed in "ab"]
+    assert shared == alone
+
+
+def test_streaming_gives_the_bytes_of_training_from_memory(feed_of: Any, tmp_path: Path) -> None:
+    settings = recipe(steps=None, epochs=2)
+    held = saved(train(feed_of(), RELU, settings, "a"), tmp_path / "m")
+    assert saved(train(feed_of(cache=0.0), RELU, settings, "a"), tmp_path / "m") == held
+
+
+def test_the_checkpoint_holds_the_normalisation_of_the_points(feed_of: Any) -> None:
+    model = train(feed_of(), LINEAR, recipe(), "a").model
+    x, y = draw(1000, 0)
+    np.testing.assert_allclose(model.network[0].mean.numpy(), x.astype(np.float64).mean(0), rtol=1e-5)
+    np.testing.assert_allclose(model.network[0].scale.numpy(), x.astype(np.float64).std(0), rtol=1e-5)
+    assert model.shift == pytest.approx(y.astype(np.float64).mean(), rel=1e-9)
+    assert model.scale == pytest.approx(y.astype(np.float64).std(), rel=1e-9)
+
+
+@pytest.mark.parametrize(("window", "per_epoch"), [(10_000, 16), (250, 5 + 5 + 5 + 2), (1, 20)])
+def test_an_epoch_takes_each_window_in_batches(feed_of: Any, window: int, per_epoch: int) -> None:
+    # 1000 points in slabs of 100: windows of 1000, of 300 (4 batches of 64 and one of 44, the last 100), or of 100.
+    for epochs in (1, 3):
+        trained = train(feed_of(window=window), RELU, recipe(steps=None, epochs=epochs), "a")
+        assert trained.steps == epochs * per_epoch
+
+
+@pytest.mark.parametrize("steps", [1, 16, 17, 40])
+def test_steps_are_counted_across_epochs(feed_of: Any, steps: int) -> None:
+    told: list[float] = []
+    trained = train(feed_of(window=10_000), RELU, recipe(steps=steps), "a", advance=told.append)
+    assert trained.steps == steps
+    assert sum(told) <= steps * 64
+
+
+def test_so_many_steps_are_so_many_epochs(feed_of: Any, tmp_path: Path) -> None:
+    by_epochs = train(feed_of(window=10_000), RELU, recipe(steps=None, epochs=2), "a")
+    by_steps = train(feed_of(window=10_000), RELU, recipe(steps=32), "a")
+    assert saved(by_epochs, tmp_path / "m") == saved(by_steps, tmp_path / "m")
+
+
+@pytest.mark.parametrize(("points", "batch", "expected"), [(1000, 64, 16), (1024, 64, 16), (1025, 64, 17), (5, 64, 1)])
+def test_total_steps_are_epochs_times_batches(points: int, batch: int, expected: int) -> None:
+    assert recipe(steps=None, epochs=3, batch=batch).total_steps(points) == 3 * expected
+    assert recipe(steps=7, batch=batch).total_steps(points) == 7
+
+
+@pytest.fixture
+def rates(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The learning rate of every optimiser step."""
+    seen: list[float] = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self, closure: Any = None) -> Any:
+            seen.append(self.param_groups[0]["lr"])
+            return super().step(closure)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    return seen
+
+
+@pytest.mark.parametrize("settings", [{"steps": 40}, {"steps": None, "epochs": 3}])
+def test_the_cosine_schedule_falls_from_the_stated_rate_to_zero(
+    settings: dict[str, Any], feed_of: Any, rates: list[float]
+) -> None:
+    trained = train(feed_of(window=10_000), RELU, recipe(schedule="cosine", learning_rate=0.01, **settings), "a")
+    total = trained.steps
+    expected = [0.01 * math.cos(0.5 * math.pi * step / total) ** 2 for step in range(total)]
+    assert rates == pytest.approx(expected, abs=1e-15)
+    # Nothing is left after the last step: the next rate of this sequence is 0.
+    assert rates[0] == 0.01
+    assert rates[-1] < 0.01 * (math.pi / total) ** 2
+
+
+def test_the_constant_schedule_keeps_the_stated_rate(feed_of: Any, rates: list[float]) -> None:
+    train(feed_of(), RELU, recipe(learning_rate=0.002), "a")
+    assert rates == [0.002] * 10
+
+
+def lowered(model: Model, by: float) -> Model:
+    with torch.no_grad():
+        model.network[-2].bias.sub_(by)
+    return model
+
+
+def test_a_dead_initialisation_is_redrawn_and_counted(
+    feed_of: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    alive = {f"a redrawn {n}": train(feed_of(), RELU, recipe(steps=40), f"a redrawn {n}") for n in (1, 2)}
+    for deaths in (1, 2):
+        seeds: list[str] = []
+
+        def first_are_dead(
+            shape: Architecture, normalisation: Normalisation, seed: str, seeds: Any = seeds, deaths: int = deaths
+        ) -> Model:
+            seeds.append(seed)
+            model = build(shape, normalisation, seed)
+            return lowered(model, 1e6) if len(seeds) <= deaths else model
+
+        with monkeypatch.context() as patched:
+            patched.setattr(training, "build", first_are_dead)
+            trained = train(feed_of(), RELU, recipe(steps=40), "a")
+        assert trained.redrawn == deaths
+        assert len(set(seeds)) == deaths + 1
+        assert trained.steps == 40
+        assert trained.dead < 1
+        # The run is that of the seed that was drawn in its place, as if the dead one had never been.
+        other = alive[f"a redrawn {deaths}"]
+        assert other.redrawn == 0
+        assert saved(trained, tmp_path / "m") == saved(other, tmp_path / "m")
+
+
+def test_a_run_that_only_ever_dies_is_an_error(feed_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "build", lambda *given: lowered(build(*given), 1e6))
+    with pytest.raises(WorkError, match="Training run 'a': 5 initialisations died"):
+        train(feed_of(), RELU, recipe(), "a")
+
+
+def test_the_dead_share_is_that_of_outputs_that_are_zero(feed_of: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.from_numpy(draw(1000, 0)[0])
+    half: list[Model] = []
+
+    def half_dead(shape: Architecture, normalisation: Normalisation, seed: str) -> Model:
+        model = build(shape, normalisation, seed)
+        with torch.no_grad():
+            middle = model.network[:-1](x).median().item()
+        half.append(lowered(model, middle))
+        return model
+
+    monkeypatch.setattr(training, "build", half_dead)
+    # 16 batches are an epoch, and with this rate no weight moves by a visible amount.
+    trained = train(feed_of(window=10_000), RELU, recipe(learning_rate=1e-12, steps=16), "a")
+    expected = (half[0].predict(x) == 0).double().mean().item()
+    assert 0.45 < expected < 0.55
+    assert trained.dead == pytest.approx(expected, abs=0.003)
+    assert trained.redrawn == 0
+
+
+def test_a_linear_output_is_never_called_dead(feed_of: Any) -> None:
+    assert train(feed_of(), LINEAR, recipe(), "a").dead == 0.0
+
+
+@pytest.mark.parametrize("settings", [{"steps": 40}, {"steps": None, "epochs": 2}])
+def test_a_loss_that_is_not_finite_is_an_error_that_names_the_run_and_the_way_out(
+    settings: dict[str, Any], feed_of: Any
+) -> None:
+    with pytest.raises(WorkError, match=r"Training run 'a': the loss is (nan|inf) .* lower training\.learning_rate"):
+        train(feed_of(), LINEAR, recipe(learning_rate=1e30, **settings), "a")
