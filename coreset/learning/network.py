@@ -87,8 +87,9 @@ class Model:
         """Writes safetensors: weights, normalisation, architecture and notes; no code travels."""
         tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
         tensors["target.affine"] = torch.tensor([self.scale, self.shift], dtype=torch.float64)
-        header = {"architecture": asdict(self.architecture), "notes": dict(notes)}
-        save_file(tensors, path, metadata={"format": _FORMAT, "coreset": json.dumps(header, sort_keys=True)})
+        header = {"format": _FORMAT, "architecture": asdict(self.architecture), "notes": dict(notes)}
+        # One key: safetensors writes several in an order that changes from process to process.
+        save_file(tensors, path, metadata={"coreset": json.dumps(header, sort_keys=True)})
 
 
 def build(architecture: Architecture, normalisation: Normalisation, seed: str) -> Model:
@@ -126,10 +127,9 @@ def load(path: Path) -> tuple[Model, dict[str, Any]]:
     """Reads what `Model.save` wrote: the model and its notes. Raises DataError for anything else."""
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != _FORMAT:
-                raise DataError(f"{path}: expected a checkpoint of format {_FORMAT}, found {metadata.get('format')!r}.")
-            header = json.loads(metadata["coreset"])
+            header = json.loads((file.metadata() or {}).get("coreset", "{}"))
+            if header.get("format") != _FORMAT:
+                raise DataError(f"{path}: expected a checkpoint of format {_FORMAT}, found {header.get('format')!r}.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         if isinstance(error, DataError):

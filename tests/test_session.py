@@ -1,0 +1,184 @@
+"""A request is checked whole before anything is started or written, and told again for `status`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coreset import session
+from coreset.artifacts.executor import SerialExecutor
+from coreset.corpus.store import Corpus
+from coreset.errors import RequestError, WorkError
+from coreset.folder import RunFolder
+from coreset.session import absolute_output, open_session, reopen_session
+
+Picture = Callable[[Path], dict[str, bytes | None]]
+JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.yaml"))
+
+
+@pytest.fixture
+def job_file(tmp_path: Path, small_corpus: Corpus) -> Path:
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "data.zarr").symlink_to(small_corpus.path)
+    path = tmp_path / "jobs" / "small.yaml"
+    path.write_text(
+        "name: small\n"
+        'corpus: {source: data.zarr, test: {bulk: "test/*"}, validation: 0.2}\n'
+        "descriptor: {neighbours: 4}\n"
+        "network: {hidden: [8]}\n"
+        "training: {batch: 64, epochs: 2}\n"
+        "score: {seeds: 2, epoch: 1}\n"
+        "select: {prune: 0.8, cutoff: 0.1, strata: 10}\n"
+        "evaluation: {methods: [full, random, ccs], seeds: 2}\n"
+    )
+    return path
+
+
+def open_at(job_file: Path, *overrides: str, out: str | None = "run", store: str | None = None) -> session.Session:
+    base = job_file.parents[1]
+    return open_session(job_file, base / out if out else None, base / store if store else None, overrides)
+
+
+@pytest.mark.parametrize("path", JOBS, ids=lambda path: path.name)
+def test_the_job_files_fit_their_corpora(path: Path, tmp_path: Path) -> None:
+    opened = open_session(path, tmp_path / "run", None, ())
+    assert opened.split.train.points > opened.split.validation.points > 0
+    assert all(points.points for points in opened.split.tests.values())
+    assert not list(tmp_path.iterdir())
+
+
+def test_opening_writes_nothing_and_puts_everything_in_its_place(
+    job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture
+) -> None:
+    before = picture(tmp_path)
+    elsewhere = tmp_path / "jobs"
+    monkeypatch.chdir(elsewhere)
+    default = open_at(job_file, out=None)
+    assert default.folder.path == elsewhere / "runs" / "small"
+    assert default.store == elsewhere / "runs" / "small" / "artifacts"
+    assert open_at(job_file, store="store").store == tmp_path / "store"
+    relative = open_session(Path("small.yaml"), Path("out"), Path("store"), ())
+    assert (relative.folder.path, relative.store) == (elsewhere / "out", elsewhere / "store")
+    assert len(relative.split.train.snapshots) == 8
+    assert picture(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("corpus.source=nowhere.zarr", "no such corpus"),
+        ("corpus.source=small.yaml", "expected a corpus, which is a folder, found a file"),
+        ("corpus.train=trian/*", r"no snapshot is named 'trian/\*'"),
+        ("corpus.test.more=tset/*", r"no snapshot is named 'tset/\*'"),
+        ("corpus.validation=0.99", r"corpus\.validation: expected a share that leaves groups on both sides"),
+        ("corpus.group=(zzz)", r"corpus\.group: expected '\(zzz\)' to match every snapshot's name"),
+        ("corpus.test={bulk: train/a_T0100_0}", "found the content of"),
+        ("select.strata=1000", r"select\.prune: expected to keep at least one point per stratum \(1000\), found 192 of 960"),
+        ("select.prune=0.99", "at least one point per stratum"),
+        ("select.prune=0.99999", "prune: expected to keep at least 1 of 960"),
+        ("select={prune: 0.5, strata: 1, cutoff: auto, proxy: {cutoffs: [0.6, 0.7]}}", "cutoff: expected at least 480"),
+    ],
+)
+def test_what_the_corpus_cannot_give_is_a_wrong_request(
+    override: str, expected: str, job_file: Path, tmp_path: Path, picture: Picture
+) -> None:
+    before = picture(tmp_path)
+    with pytest.raises(RequestError, match=expected):
+        open_at(job_file, override)
+    assert picture(tmp_path) == before
+
+
+def test_a_budget_of_one_point_per_stratum_is_legal(job_file: Path) -> None:
+    assert open_at(job_file, "select.strata=192").job.select.strata == 192
+    with pytest.raises(RequestError, match="at least one point per stratum"):
+        open_at(job_file, "select.strata=193")
+    # Without CCS there are no strata to fill.
+    open_at(job_file, "select.strata=193", "select.method=random", "evaluation.methods=[random]")
+
+
+@pytest.mark.parametrize(("out", "store"), [("out", None), (None, None), (None, "store"), ("/abs", "store")])
+def test_relative_places_inside_a_ray_job_are_refused(
+    out: str | None, store: str | None, job_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(session, "IN_JOB", True)
+    where = None if out is None else Path(out)
+    at_fault = "--store" if out == "/abs" else "--out"
+    with pytest.raises(RequestError, match=f"{at_fault}: expected an absolute path inside a Ray job, found"):
+        open_session(job_file, where, None if store is None else Path(store), ())
+    opened = open_session(job_file, tmp_path / "out", tmp_path / "store", ())
+    assert opened.store == tmp_path / "store"
+
+
+def test_outside_a_ray_job_a_relative_output_is_that_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute_output(Path("a/b"), "--out") == tmp_path / "a" / "b"
+    assert absolute_output(tmp_path / "c", "--out") == tmp_path / "c"
+
+
+def record_of(opened: session.Session) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((opened.folder.path / "run.json").read_bytes())
+    return record
+
+
+def test_a_run_leaves_a_record_from_which_its_session_opens_again(job_file: Path) -> None:
+    opened = open_at(job_file, store="store")
+    with opened.recorded(SerialExecutor()) as pipeline:
+        assert pipeline.job == opened.job
+    record = record_of(opened)
+    assert (record["name"], record["state"], record["error"]) == ("small", "done", None)
+    again = reopen_session(RunFolder(opened.folder.path))
+    assert again.job == opened.job
+    assert again.store == opened.store
+    assert again.split.train.digest == opened.split.train.digest
+    assert again.split.validation.digest == opened.split.validation.digest
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "told"),
+    [
+        (WorkError("scoring: the disk is full; free some."), "failed", "scoring: the disk is full; free some."),
+        (ZeroDivisionError("oops"), "failed", "ZeroDivisionError: oops"),
+        (KeyboardInterrupt(), "interrupted", None),
+    ],
+)
+def test_what_ended_a_run_is_recorded(error: BaseException, state: str, told: str | None, job_file: Path) -> None:
+    opened = open_at(job_file)
+    with pytest.raises(type(error)), opened.recorded(SerialExecutor()):
+        raise error
+    record = record_of(opened)
+    assert (record["state"], record["error"]) == (state, told)
+    with opened.recorded(SerialExecutor()):
+        pass
+    assert record_of(opened)["state"] == "done"
+
+
+def test_a_run_records_the_stages_that_it_asked_for(job_file: Path) -> None:
+    opened = open_at(job_file)
+    with opened.recorded(SerialExecutor()) as pipeline:
+        models, scores = pipeline.score()
+    stages = record_of(opened)["stages"]
+    assert [stage["title"] for stage in stages] == ["scoring runs", "scoring runs", "scoring"]
+    assert [stage["artifact"] for stage in stages] == [each.folder.name for each in (*models, scores)]
+    assert scores.folder.parent == opened.store
+
+
+def test_a_run_in_another_jobs_folder_or_a_held_one_writes_nothing(
+    job_file: Path, tmp_path: Path, picture: Picture
+) -> None:
+    opened = open_at(job_file)
+    RunFolder(opened.folder.path).write({"name": "other"})
+    before = picture(tmp_path)
+    with pytest.raises(RequestError, match="found that of job 'other'"), opened.recorded(SerialExecutor()):
+        pytest.fail("the run began")
+    assert picture(tmp_path) == before
+    held = open_at(job_file, out="held")
+    with held.folder.locked():
+        before = picture(tmp_path)
+        with pytest.raises(RequestError, match="in use by process"), held.recorded(SerialExecutor()):
+            pytest.fail("the run began")
+        assert picture(tmp_path) == before
