@@ -31,6 +31,7 @@ def job_file(tmp_path: Path, small_corpus: Corpus) -> Path:
         "training: {batch: 64, epochs: 2}\n"
         "score: {seeds: 2, epoch: 1}\n"
         "select: {prune: 0.8, cutoff: 0.1, strata: 10}\n"
+        "coverage: {queries: 100}\n"
         "evaluation: {methods: [full, random, ccs], seeds: 2}\n"
     )
     return path
@@ -75,10 +76,20 @@ def test_opening_writes_nothing_and_puts_everything_in_its_place(
         ("corpus.validation=0.99", r"corpus\.validation: expected a share that leaves groups on both sides"),
         ("corpus.group=(zzz)", r"corpus\.group: expected '\(zzz\)' to match every snapshot's name"),
         ("corpus.test={bulk: train/a_T0100_0}", "found the content of"),
-        ("select.strata=1000", r"select\.prune: expected to keep at least one point per stratum \(1000\), found 192 of 960"),
-        ("select.prune=0.99", "at least one point per stratum"),
+        (
+            "select.strata=1000",
+            r"select\.prune: expected to keep at least one point per stratum \(1000\), found 192 of 960",
+        ),
+        ("select={prune: 0.995, strata: 10}", "at least one point per stratum"),
+        (
+            "coverage.queries=241",
+            r"coverage\.queries: expected at most the 240 points of the validation groups, found 241",
+        ),
         ("select.prune=0.99999", "prune: expected to keep at least 1 of 960"),
-        ("select={prune: 0.5, strata: 1, cutoff: auto, proxy: {cutoffs: [0.6, 0.7]}}", "cutoff: expected at least 480"),
+        (
+            "select={prune: 0.5, strata: 1, cutoff: auto, proxy: {cutoffs: [0.6, 0.7]}}",
+            r"select\.cutoff: .* 480 .* of 960",
+        ),
     ],
 )
 def test_what_the_corpus_cannot_give_is_a_wrong_request(

@@ -65,7 +65,9 @@ def test_an_artifact_holds_its_shards_and_a_true_manifest(toy: Any, folders: boo
         path = artifact.path(shard["name"])
         assert (path / "deep" / "value" if folders else path).read_text() == str(10 + 3 * number)
         stated |= shard["files"]
-    found = {file.relative_to(artifact.folder).as_posix(): file for file in artifact.folder.rglob("*") if file.is_file()}
+    found = {
+        file.relative_to(artifact.folder).as_posix(): file for file in artifact.folder.rglob("*") if file.is_file()
+    }
     del found["manifest.json"]
     assert stated == {
         name: {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}

@@ -16,7 +16,9 @@ from coreset.corpus.store import Corpus
 from coreset.errors import RequestError
 
 
-def snapshot(name: str, group: str, temperature: float | None = 300.0, composition: str = "Al", digest: str = "") -> Snapshot:
+def snapshot(
+    name: str, group: str, temperature: float | None = 300.0, composition: str = "Al", digest: str = ""
+) -> Snapshot:
     return Snapshot(
         name=name,
         cell=np.eye(3),
@@ -38,7 +40,9 @@ def corpus_of(snapshots: Sequence[Snapshot]) -> Corpus:
     return Corpus("corpus.zarr", tuple(sorted(snapshots, key=lambda each: each.name)), "digest")
 
 
-def trajectories(frames: Sequence[int], temperatures: Sequence[float | None], compositions: Sequence[str] = ()) -> Corpus:
+def trajectories(
+    frames: Sequence[int], temperatures: Sequence[float | None], compositions: Sequence[str] = ()
+) -> Corpus:
     """Trajectory i has so many frames at a temperature; two more frames of another one are for the test."""
     inside = [
         snapshot(f"train/t{i:02d}_{frame}", f"t{i:02d}", temperatures[i], compositions[i] if compositions else "Al")
@@ -94,7 +98,9 @@ def test_whole_groups_evenly_over_the_strata_whatever_the_order_of_the_corpus(
         assert abs(sum(chosen[s] for s in sizes if s <= below) - upto * wanted / len(groups[0])) < 1
     shuffled = list(corpus.snapshots)
     shuffle.shuffle(shuffled)
-    again = divide(replace(corpus, snapshots=tuple(sorted(shuffled, key=lambda s: s.name))), validation=share, stratify=stratify)
+    again = divide(
+        replace(corpus, snapshots=tuple(sorted(shuffled, key=lambda s: s.name))), validation=share, stratify=stratify
+    )
     assert list(again.validation.groups) == list(validation.groups)
 
 
@@ -123,7 +129,8 @@ def test_sets_count_their_points_and_groups() -> None:
 def test_a_pattern_regroups_every_set() -> None:
     pairs = divide(
         corpus_of(
-            [snapshot(f"train/p{i}-{j}_0", "same") for i in range(4) for j in range(2)] + [snapshot("test/q9-0_0", "same")]
+            [snapshot(f"train/p{i}-{j}_0", "same") for i in range(4) for j in range(2)]
+            + [snapshot("test/q9-0_0", "same")]
         ),
         group=r"([pq]\d)-",
         validation=0.25,
@@ -138,11 +145,17 @@ def test_a_pattern_regroups_every_set() -> None:
     [
         ({"train": "trian/*"}, r"no snapshot is named 'trian/\*'"),
         ({"tests": {"bulk": "tset/*"}}, r"no snapshot is named 'tset/\*'"),
-        ({"validation": 0.95}, "corpus.validation: expected a share that leaves groups on both sides, found 0.95 of 4 groups"),
+        (
+            {"validation": 0.95},
+            "corpus.validation: expected a share that leaves groups on both sides, found 0.95 of 4 groups",
+        ),
         ({"group": r"train/(t\d+)"}, r"corpus.group: .* found no match in 'test/x_0'"),
         ({"group": r"(zzz)?"}, r"corpus.group: .* found no match in"),
         ({"group": r"^(t)"}, r"corpus.validation: .* of 1 group;|corpus.test"),
-        ({"tests": {"bulk": "test/*", "own": "train/t00*"}}, "corpus.test.own: .* found the content of 'train/t00_0' again"),
+        (
+            {"tests": {"bulk": "test/*", "own": "train/t00*"}},
+            "corpus.test.own: .* found the content of 'train/t00_0' again",
+        ),
         ({"tests": {"bulk": "test/*", "more": "test/x_0"}}, "corpus.test.more: .* in corpus.test.bulk"),
     ],
 )

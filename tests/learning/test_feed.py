@@ -37,7 +37,15 @@ def same(one: Sequence[tuple[np.ndarray, np.ndarray]], other: Sequence[tuple[np.
     cut=st.none() | st.integers(0, 999),
 )
 def test_an_epoch_yields_every_point_once_with_its_own_density(
-    slabs_with: Any, points_of: Any, reader: Any, rows: list[int], window: int, size: int, epoch: int, cache: float, cut: Any
+    slabs_with: Any,
+    points_of: Any,
+    reader: Any,
+    rows: list[int],
+    window: int,
+    size: int,
+    epoch: int,
+    cache: float,
+    cut: Any,
 ) -> None:
     slabs = slabs_with(rows)
     feed = Feed(slabs, reader(cut), 3, window, cache)

@@ -77,7 +77,10 @@ def test_stored_descriptors_are_those_computed_on_reading(build: Any, built: Any
     stored = open_dataset(build(tmp_path, stored=True).path)
     assert "descriptor" in pq.read_schema(stored.files[0]).names
     assert np.array_equal(matrix(stored.to_arrow()), matrix(open_dataset(built.path).to_arrow()))
-    assert stored.to_arrow().schema.field("descriptor").type == open_dataset(built.path).to_arrow().schema.field("descriptor").type
+    assert (
+        stored.to_arrow().schema.field("descriptor").type
+        == open_dataset(built.path).to_arrow().schema.field("descriptor").type
+    )
     assert "descriptor" not in stored.to_arrow(descriptor=False).column_names
     assert len(list(verify(stored.path))) == 3
 

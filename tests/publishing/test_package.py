@@ -113,7 +113,9 @@ def test_the_card_tells_rows_and_settings(built: Any) -> None:
         assert part in card
 
 
-def test_the_same_job_gives_the_same_bytes_in_another_place(build: Any, tmp_path: Path, built: Any, picture: Picture) -> None:
+def test_the_same_job_gives_the_same_bytes_in_another_place(
+    build: Any, tmp_path: Path, built: Any, picture: Picture
+) -> None:
     assert picture(build(tmp_path).path) == picture(built.path)
 
 
@@ -165,7 +167,9 @@ def test_a_crash_at_any_call_leaves_a_package_that_is_whole_or_not_one_and_runs_
             for name in ("fsync", "replace", "unlink", "rmdir"):
                 real = getattr(os, name)
 
-                def call(*args: Any, name: str = name, real: Any = real, at: int = at, calls: Any = calls, **more: Any) -> Any:
+                def call(
+                    *args: Any, name: str = name, real: Any = real, at: int = at, calls: Any = calls, **more: Any
+                ) -> Any:
                     calls.append(name)
                     if len(calls) == at:
                         raise Crash

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -110,7 +111,9 @@ def test_a_link_to_a_file_outside_is_refused(copy: Path, tmp_path: Path) -> None
         lambda m: m["shards"][0]["figures"]["rows_by_snapshot"].popitem(),
         lambda m: m["shards"][0]["files"][PART].update(bytes=1),
         lambda m: m["shards"][0]["files"][PART].update(sha256="0" * 64),
-        lambda m: m["shards"][0]["files"].update({"../outside": {"bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()}}),
+        lambda m: m["shards"][0]["files"].update(
+            {"../outside": {"bytes": 0, "sha256": hashlib.sha256(b"").hexdigest()}}
+        ),
         lambda m: m["shards"].pop(0),
         lambda m: m["shards"].pop(1),
         lambda m: m["shards"].clear(),
@@ -128,7 +131,7 @@ def test_a_link_to_a_file_outside_is_refused(copy: Path, tmp_path: Path) -> None
 def test_a_changed_statement_is_found(change: Callable[[dict[str, Any]], Any], copy: Path) -> None:
     (copy.parent / "outside").write_bytes(b"")
     edit(copy, change)
-    with pytest.raises(DataError, match=str(copy)):
+    with pytest.raises(DataError, match=re.escape(str(copy))):
         list(verify(copy))
 
 
@@ -141,7 +144,7 @@ def rewrite(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
 def test_a_dropped_row_is_found_even_with_the_checksum_of_the_changed_file(row: int, copy: Path) -> None:
     rewrite(copy, lambda table: pa.concat_tables([table.slice(0, row), table.slice(row + 1)]))
     restate(copy, counts=False)
-    with pytest.raises(DataError, match="expected the rows by snapshot that manifest.json states"):
+    with pytest.raises(DataError, match=r"expected the rows by snapshot that manifest\.json states"):
         list(verify(copy))
 
 

@@ -53,7 +53,10 @@ def select(*arguments: Any) -> Result:
     ("options", "settings"),
     [
         ([], {}),
-        (["--method", "ccs", "--prune", "0.95", "--cutoff", "0.3", "--strata", "20", "--seed", "7"], {"prune": 0.95, "cutoff": 0.3, "strata": 20, "seed": 7}),
+        (
+            ["--method", "ccs", "--prune", "0.95", "--cutoff", "0.3", "--strata", "20", "--seed", "7"],
+            {"prune": 0.95, "cutoff": 0.3, "strata": 20, "seed": 7},
+        ),
         (["--strata", "50", "--no-redistribute"], {"strata": 50, "redistribute": False}),
         (["--method", "random", "--prune", "0.5"], {"method": "random", "prune": 0.5}),
         (["--method", "grand"], {"method": "grand"}),
