@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: run test check docs clean
+.PHONY: run test check docs curve clean
 
 run: $(VENV)/.run
 	$(BIN)/coreset run jobs/al.yaml
@@ -19,6 +19,13 @@ check: $(VENV)/.test
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
+
+# The picture of the README: `make run` at five pruning rates, sharing what does not depend on the rate. About half an hour.
+RATES := 0.5 0.8 0.95 0.99
+curve: run $(VENV)/.test
+	for rate in $(RATES); do \
+	  $(BIN)/coreset run jobs/al.yaml --set select.prune=$$rate --out runs/al-$$rate --store runs/al/artifacts || exit; done
+	$(BIN)/python docs/pruning_curve.py docs/pruning-curve-al.svg runs/al $(RATES:%=runs/al-%)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("coreset needs Python 3.11 or newer, found " + sys.version) if sys.version_info < (3, 11) else 0'

@@ -72,7 +72,7 @@ def reports_errors(command: F) -> F:
                 "coreset: interrupted; what was finished is kept, run the same command to go on.", soft_wrap=True
             )
             sys.stderr.flush()
-            # Ray's own threads may hold the interpreter for long; all that matters is written already.
+            # Not sys.exit: Ray's threads would hold the interpreter for long, and all that matters is written.
             os._exit(INTERRUPTED)
 
     return run  # type: ignore[return-value]

@@ -304,7 +304,8 @@ def _explain(error: ValidationError, path: Path, text: str) -> str:
         return f"{place}: expected this key, found none; add it."
     if problem["type"] == "value_error":
         message = problem["msg"].removeprefix("Value error, ")
-        return f"{path}: {message}." if not location else f"{place}: {message}."
+        # What the whole job says of itself names its key already.
+        return f"{place if location else path}: {message}{'' if message.endswith('?') else '.'}"
     message = problem["msg"].replace("Input should be", "expected").rstrip(".")
     return f"{place}: {message}, found {problem['input']!r}."
 

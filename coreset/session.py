@@ -104,7 +104,7 @@ class _Record:
 def open_session(job_file: Path, out: Path | None, store: Path | None, overrides: Sequence[str]) -> Session:
     """Reads and checks everything that can be checked without computing. Raises RequestError; writes nothing."""
     job = load_job(job_file, overrides)
-    corpus = Corpus.open(_beside(job_file, job.corpus.source))
+    corpus = _open_corpus(job_file, job)
     return _session(job_file, job, corpus, RunFolder(absolute_output(out or Path("runs") / job.name, "--out")), store)
 
 
@@ -113,7 +113,7 @@ def reopen_session(folder: RunFolder) -> Session:
     record = folder.read()
     job = Job.model_validate(record["job"])
     job_file = Path(record["job_file"])
-    return _session(job_file, job, Corpus.open(_beside(job_file, job.corpus.source)), folder, Path(record["store"]))
+    return _session(job_file, job, _open_corpus(job_file, job), folder, Path(record["store"]))
 
 
 def _session(job_file: Path, job: Job, corpus: Corpus, folder: RunFolder, store: Path | None) -> Session:
@@ -131,9 +131,13 @@ def _session(job_file: Path, job: Job, corpus: Corpus, folder: RunFolder, store:
     return Session(job_file, job, divided, folder, absolute_output(store, "--store") if store else folder.store)
 
 
-def _beside(job_file: Path, source: str) -> str:
-    """A path of a job file is relative to the job file; a URL is taken as it is."""
-    return source if "://" in source else str((job_file.parent / source).resolve())
+def _open_corpus(job_file: Path, job: Job) -> Corpus:
+    """The corpus of a job; its path is relative to the job file, a URL is taken as it is."""
+    source = job.corpus.source
+    try:
+        return Corpus.open(source if "://" in source else str((job_file.parent / source).resolve()))
+    except RequestError as error:
+        raise RequestError(f"{job_file}: corpus.source: {error}") from None
 
 
 def package(session: Session, products: Products) -> None:

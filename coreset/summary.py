@@ -32,7 +32,10 @@ def summarise(pipeline: Pipeline, products: Products) -> dict[str, Any]:
         },
         "scores": _scores(products),
         "cutoff": _cutoff(pipeline, products),
-        "methods": {name: _kept(pipeline, runs) for name, runs in products.selections.items()},
+        "methods": {
+            name: {**_kept(pipeline, runs), **_trained(products.models[name])}
+            for name, runs in products.selections.items()
+        },
         "coverage": _coverage(pipeline, products.coverages),
         "steps": pipeline.steps,
         "evaluation": {
@@ -44,18 +47,24 @@ def summarise(pipeline: Pipeline, products: Products) -> dict[str, Any]:
 
 def _scores(products: Products) -> dict[str, Any]:
     figures = products.scores.figures
-    runs = [model.shards[0]["figures"] for model in products.score_models]
     return {
-        "runs": len(runs),
+        "runs": len(products.score_models),
         "points": figures["points"],
         "zero_gradient": [zero / figures["points"] for zero in figures["zero"]],
         "zero_everywhere": figures["zero_everywhere"],
         "descriptor_fallback": figures["fallback"],
         "rank_correlation": figures["rank_correlation"],
-        "redrawn_runs": sum(run["redrawn"] for run in runs),
-        "dead_share": [run["dead"] for run in runs],
-        "loss": [run["loss"] for run in runs],
+        **_trained(products.score_models),
     }
+
+
+def _trained(models: list[Artifact]) -> dict[str, Any]:
+    """Of each training: last loss (scaled units), share of points whose output was 0, initialisations thrown away."""
+    runs = [model.shards[0]["figures"] for model in models]
+    return {name: [run[figure] for run in runs] for name, figure in _TRAINED.items()}
+
+
+_TRAINED = {"loss": "loss", "dead_share": "dead", "redrawn": "redrawn"}
 
 
 def _cutoff(pipeline: Pipeline, products: Products) -> dict[str, Any]:

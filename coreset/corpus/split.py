@@ -70,10 +70,8 @@ def split(
     Raises RequestError for a glob that matches nothing, a group pattern that does not match a name, too few groups, a
     snapshot whose content stands twice, and a trajectory that both trains and tests.
     """
-    chosen = {
-        "train": _regroup(corpus.select(train), group, place),
-        **{f"test.{name}": _regroup(corpus.select(pattern), group, place) for name, pattern in tests.items()},
-    }
+    patterns = {"train": train, **{f"test.{name}": pattern for name, pattern in tests.items()}}
+    chosen = {role: _regroup(_select(corpus, pattern, role, place), group, place) for role, pattern in patterns.items()}
     _expect_distinct(chosen, place)
     everything = SnapshotSet(str(corpus.path), chosen["train"])
     held_out = _validation_groups(everything, validation, stratify, place)
@@ -91,6 +89,13 @@ def split(
         validation=SnapshotSet(everything.corpus, outside),
         tests={name: SnapshotSet(everything.corpus, chosen[f"test.{name}"]) for name in tests},
     )
+
+
+def _select(corpus: Corpus, pattern: str, role: str, place: str) -> tuple[Snapshot, ...]:
+    try:
+        return corpus.select(pattern)
+    except RequestError as error:
+        raise RequestError(f"{place}: corpus.{role}: {error}") from None
 
 
 def _regroup(snapshots: Iterable[Snapshot], pattern: str | None, place: str) -> tuple[Snapshot, ...]:

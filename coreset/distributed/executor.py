@@ -43,8 +43,10 @@ class RayExecutor(Executor):
     def __enter__(self) -> RayExecutor:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._started:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # On Ctrl-C the process ends at once, and what it started ends with it. A shutdown here would wait for workers,
+        # and threads that still talk to Ray would end the process in its middle, without a word.
+        if self._started and kind is not KeyboardInterrupt:
             import ray
 
             ray.shutdown()
