@@ -169,7 +169,7 @@ def _consolidate(arrays: dict[str, bytes], digest: str) -> dict[str, bytes]:
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=ZarrUserWarning)
         groups = {folder.as_posix() for name in arrays for folder in PurePosixPath(name).parents} - {"."}
         zarr.create_group(store, attributes={"format": FORMAT, "digest": digest, "length": "Bohr", "energy": "Ha"})
-        for group in groups:
+        for group in sorted(groups):  # a parent before its children, for they would make it
             zarr.create_group(store, path=group)
         zarr.consolidate_metadata(store)
     ordered = (*sorted(groups), "")

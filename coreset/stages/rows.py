@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ def select_file(scores: Path, destination: Path, **settings: Any) -> dict[str, A
     The file is read once per scan, in pieces. Raises RequestError for a file that is not `.npy` (1-D), `.parquet` or
     `.zarr` with a column or array `score`, and as `select_rows`; DataError for scores that are not finite.
     """
+    _expect_writable(destination)
     rule, selected = select_rows(_shards(scores), **settings)
     with replacing(destination) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
         for piece in selected:
@@ -34,6 +36,12 @@ def select_file(scores: Path, destination: Path, **settings: Any) -> dict[str, A
             writer.write_table(pa.table([pa.array(piece.index), stratum], schema=_SCHEMA))
     figures = {"total": rule.total, "keep": rule.keep, "kept": rule.kept, "cut": rule.cut}
     return {**figures, "lo": rule.lo, "hi": rule.hi, "sizes": list(rule.sizes), "budgets": list(rule.budgets)}
+
+
+def _expect_writable(destination: Path) -> None:
+    folder = next(parent for parent in destination.absolute().parents if parent.exists())
+    if destination.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise RequestError(f"--out {destination}: expected a file that can be written, found that it cannot; name another.")
 
 
 def _shards(path: Path) -> Callable[[], Iterator[ScoreShard]]:
@@ -46,11 +54,22 @@ def _shards(path: Path) -> Callable[[], Iterator[ScoreShard]]:
 
     def shards() -> Iterator[ScoreShard]:
         first = 0
-        for values in pieces():
+        for values in _undamaged(pieces(), path):
             yield ScoreShard(ROWS, first, _floats(values, path))
             first += len(values)
 
     return shards
+
+
+def _undamaged(pieces: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]:
+    try:
+        yield from pieces
+    except (OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{path}: expected scores that can be read, found damaged ones ({error}); copy it again."
+        ) from None
 
 
 def _floats(values: np.ndarray, path: Path) -> np.ndarray:
