@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from coreset.errors import RequestError
 from coreset.methods import METHODS
@@ -37,12 +37,19 @@ def _compiles(pattern: str) -> str:
     return pattern
 
 
+def _share_or_auto(value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "auto" and not (number and 0 <= value < 1):
+        raise ValueError(f"expected 'auto' or a number of at least 0 and below 1, found {value!r}")
+    return value
+
+
 MethodName = Annotated[str, AfterValidator(_known_method)]
 Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class CorpusSection(_Section):
@@ -133,7 +140,7 @@ class SelectSection(_Section):
 
     method: MethodName = "ccs"
     prune: float = Field(0.9, ge=0, lt=1, description="Share of the training points that is removed.")
-    cutoff: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
+    cutoff: Annotated[float | Literal["auto"], BeforeValidator(_share_or_auto)] = Field(
         "auto", description="β, the share of the hardest points that is cut before the strata are made."
     )
     strata: int = Field(100, ge=1)
@@ -232,7 +239,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
     try:
         return Job.model_validate(tree)
     except ValidationError as error:
-        raise RequestError(_explain(error, path, text)) from None
+        raise RequestError(_explain(error, path, text, overrides)) from None
 
 
 def _parse(text: str, place: str) -> Any:
@@ -243,6 +250,11 @@ def _parse(text: str, place: str) -> Any:
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error)
         raise RequestError(f"{place}{line}: expected YAML, found a mistake: {problem}.") from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        # What PyYAML lets through: dates that are none, tags on the wrong value, brackets without end.
+        raise RequestError(
+            f"{place}: expected YAML of plain values, found one that cannot be read ({error})."
+        ) from None
 
 
 class _Loader(yaml.SafeLoader):
@@ -257,6 +269,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key that is no plain word", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key.value!r} twice", problem_mark=key.start_mark)
             seen.add(key.value)
@@ -286,15 +300,18 @@ def _override(tree: dict[str, Any], override: str) -> None:
     node[last] = _parse(text, f"--set {override}")
 
 
-def _explain(error: ValidationError, path: Path, text: str) -> str:
+def _explain(error: ValidationError, path: Path, text: str, overrides: Sequence[str]) -> str:
     problem = error.errors(include_url=False)[0]
     location = [
         str(step) for step in problem["loc"] if not str(step).startswith(("constrained-", "function-", "literal["))
     ]
     location = [step for step in location if step not in ("float", "int", "str")]
     key = ".".join(location) or "the job"
-    line = _line_of(text, location)
-    place = f"{path}:{line}: {key}" if line else f"{path}: {key}"
+    override = next(
+        (each for each in reversed(overrides) if f"{key}.".startswith(f"{each.split('=')[0].strip()}.")), None
+    )
+    line = None if override else _line_of(text, location)
+    place = f"--set {override}: {key}" if override else f"{path}:{line}: {key}" if line else f"{path}: {key}"
     if problem["type"] == "extra_forbidden":
         known = _known_keys(location[:-1])
         near = difflib.get_close_matches(location[-1], known, n=1)

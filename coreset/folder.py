@@ -43,7 +43,9 @@ class RunFolder:
         """The record of the last run. Raises RequestError where there is none."""
         try:
             record: dict[str, Any] = json.loads((self.path / RECORD).read_bytes())
-        except FileNotFoundError:
+            if not isinstance(record, dict):
+                raise ValueError(f"it holds a {type(record).__name__}")
+        except (FileNotFoundError, NotADirectoryError):
             raise RequestError(
                 f"{self.path}: expected the folder of a run, found no {RECORD} in it; give the folder that "
                 "`coreset run` wrote (runs/<name> by default)."
@@ -60,6 +62,11 @@ class RunFolder:
 
     def expect_free_for(self, name: str) -> None:
         """Raises RequestError when the folder holds another job, or something else than a run."""
+        above = next(parent for parent in self.path.absolute().parents if parent.exists())
+        if not above.is_dir():
+            raise RequestError(
+                f"{self.path}: expected a path below folders, found the file {above}; use another --out."
+            )
         if not self.path.exists():
             return
         if not self.path.is_dir():

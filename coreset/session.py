@@ -33,6 +33,11 @@ def absolute_output(path: Path, option: str) -> Path:
             f"{option}: expected an absolute path inside a Ray job, found {str(path)!r}, which would lie in the job's "
             f"temporary copy of the working folder; give {option} an absolute path."
         )
+    found = next(parent for parent in path.absolute().parents if parent.exists())
+    if not found.is_dir() or not os.access(found, os.W_OK):
+        raise RequestError(
+            f"{option}: expected a path below a folder to write in, found {found}; use another {option}."
+        )
     return path.absolute()
 
 
@@ -128,7 +133,12 @@ def _session(job_file: Path, job: Job, corpus: Corpus, folder: RunFolder, store:
         stratify=section.stratify,
     )
     check(job, divided.train, divided.validation, str(job_file))
-    return Session(job_file, job, divided, folder, absolute_output(store, "--store") if store else folder.store)
+    store = absolute_output(store, "--store") if store else folder.store
+    if store.exists() and not store.is_dir():
+        raise RequestError(
+            f"--store: expected a folder for the artifacts, found the file {store}; use another --store."
+        )
+    return Session(job_file, job, divided, folder, store)
 
 
 def _open_corpus(job_file: Path, job: Job) -> Corpus:

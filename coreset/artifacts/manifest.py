@@ -79,18 +79,22 @@ class Artifact:
         raise WorkError(f"{self.folder}: expected a shard of part {name!r}, found none.")
 
 
+def inside(folder: Path, name: str) -> Path:
+    """The file of this name below a folder. Raises DataError for a name, or a link, that leads outside."""
+    relative = PurePosixPath(name)
+    path = folder / relative
+    if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{folder / MANIFEST}: file name {name!r} leads outside the folder; do not trust this copy.")
+    return path
+
+
 def verify_files(folder: Path, files: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Yields each file's name once its size and SHA-256 are found to be those stated.
 
     Raises DataError for a missing or changed file, or for a name that leads outside the folder.
     """
     for name, stated in files.items():
-        relative = PurePosixPath(name)
-        path = folder / relative
-        if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(folder.resolve()):
-            raise DataError(
-                f"{folder / MANIFEST}: file name {name!r} leads outside the folder; do not trust this copy."
-            )
+        path = inside(folder, name)
         if not path.is_file():
             raise DataError(f"{path}: expected by {MANIFEST}, found no file; copy the folder again.")
         size = path.stat().st_size

@@ -36,28 +36,44 @@ class _Site:
 
     def produce(self, part: Part, context: Context) -> None:
         final = self.shard(part)
-        with replacing(final) as temporary:
-            figures = self.stage.compute(part, self.shared, temporary, context)
-            # The record goes first: a shard that stands under its final name always has one.
-            record = shard_record(part.name, temporary, figures)
-            record["files"] = {
-                name.replace(temporary.name, final.name, 1): stated for name, stated in record["files"].items()
-            }
-            write_json(self.record(part), record)
+        try:
+            with replacing(final) as temporary:
+                figures = self.stage.compute(part, self.shared, temporary, context)
+                # The record goes first: a shard that stands under its final name always has one.
+                record = shard_record(part.name, temporary, figures)
+                record["files"] = {
+                    name.replace(temporary.name, final.name, 1): stated for name, stated in record["files"].items()
+                }
+                write_json(self.record(part), record)
+        except OSError:
+            # Another run that shares the store may have finished the artifact meanwhile, and swept this shard's place.
+            if not self.manifest.is_file():
+                raise
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / MANIFEST
 
     def finish(self) -> None:
+        try:
+            if not self.manifest.is_file():
+                write_json(self.manifest, self._statement())
+        except FileNotFoundError:
+            if not self.manifest.is_file():
+                raise
+        remove(self.folder / _RECORDS)
+        for leftover in self.folder.glob(f"{TEMPORARY}*"):
+            remove(leftover)
+
+    def _statement(self) -> dict[str, Any]:
         records = [json.loads(self.record(part).read_bytes()) for part in self.stage.parts()]
-        manifest = {
+        return {
             "recipe": self.stage.recipe(),
             "digest": self.stage.digest,
             "software": software(),
             "shards": records,
             "figures": self.stage.figures(self.shared, records, self.folder),
         }
-        write_json(self.folder / MANIFEST, manifest)
-        remove(self.folder / _RECORDS)
-        for leftover in self.folder.glob(f"{TEMPORARY}*"):
-            remove(leftover)
 
 
 @dataclass(frozen=True)

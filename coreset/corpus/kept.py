@@ -56,16 +56,24 @@ def write_kept(path: Path, selections: Sequence[tuple[str, Selected]]) -> None:
 def read_kept(path: Path) -> dict[str, Selected]:
     """A batch by snapshot digest; a snapshot of which nothing is kept is absent."""
     table = pq.read_table(path)
-    digests = table.column("snapshot").combine_chunks().dictionary_encode()
-    borders = np.flatnonzero(np.diff(digests.indices.to_numpy(), prepend=-1))
-    stops = [*borders[1:].tolist(), table.num_rows]
     kept = {}
-    for first, stop in zip(borders.tolist(), stops, strict=True):
+    for snapshot, first, stop in runs_of(table.column("snapshot")):
         rows = table.slice(first, stop - first)
         strata = rows.column("stratum")
-        kept[rows.column("snapshot")[0].as_py()] = Selected(
+        kept[snapshot] = Selected(
             index=rows.column("index").to_numpy(),
             stratum=None if strata.null_count else strata.to_numpy(),
             weight=rows.column("weight").to_numpy(),
         )
     return kept
+
+
+def runs_of(snapshots: pa.ChunkedArray) -> list[tuple[str, int, int]]:
+    """Each run of equal names in a column: the name, its first row, and the row after its last."""
+    if not len(snapshots):
+        return []
+    encoded = pa.concat_arrays(snapshots.chunks).dictionary_encode()
+    numbers, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+    firsts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+    stops = [*firsts[1:], len(numbers)]
+    return [(names[numbers[first]], first, stop) for first, stop in zip(firsts, stops, strict=True)]

@@ -78,7 +78,7 @@ class Feed:
     """The points of one training. They are held in memory if they fit in `cache` bytes, else read anew each epoch.
 
     Either way the batches are the same: windows of whole slabs in hashed order, shuffled, cut into batches; the last
-    batch of an epoch may be short, and no point is left out or taken twice.
+    batch of a window may be short, and no point is left out or taken twice.
     """
 
     slabs: Sequence[Slab]
@@ -102,6 +102,8 @@ class Feed:
         filled = 0
         for table in self.read(self.slabs):
             x, y = table_arrays(table)
+            if filled + len(y) > self.points:
+                raise _lost(filled + len(y), self.points)
             features[filled : filled + len(y)], density[filled : filled + len(y)] = x, y
             filled += len(y)
         if filled != self.points:
@@ -173,6 +175,7 @@ class Feed:
             parts = [next(slabs) for _ in window]
             x, y = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
             yield x, y, torch.arange(len(y))
+        next(slabs, None)  # so that it finds what is left over
 
     def _in_order(self, order: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Each slab of the order, whole, from memory or from the reader."""
@@ -194,6 +197,9 @@ class Feed:
                 x, y = np.concatenate([x, more_x]), np.concatenate([y, more_y])
             yield torch.from_numpy(x[:wanted]), torch.from_numpy(y[:wanted])
             x, y = x[wanted:], y[wanted:]
+        surplus = len(y) + sum(table.num_rows for table in tables)
+        if surplus:
+            raise _lost(self.points + surplus, self.points)
 
 
 def _lost(found: int, expected: int) -> DataError:

@@ -128,20 +128,22 @@ def load(path: Path) -> tuple[Model, dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("coreset", "{}"))
-            if header.get("format") != _FORMAT:
-                raise DataError(f"{path}: expected a checkpoint of format {_FORMAT}, found {header.get('format')!r}.")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        if header.get("format") != _FORMAT:
+            raise DataError(f"{path}: expected a checkpoint of format {_FORMAT}, found {header.get("format")!r}.")
+        settings = header["architecture"]
+        architecture = Architecture(**{**settings, "hidden": tuple(map(int, settings["hidden"]))})
+        scale, shift = tensors.pop("target.affine").tolist()
+        ones = torch.ones(architecture.inputs)
+        model = build(architecture, Normalisation(ones, ones, 0.0, 1.0), seed="")
+        model.network.load_state_dict(tensors)
+        return Model(architecture, model.network, scale=scale, shift=shift), dict(header["notes"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        # All that a damaged header or weights of another shape can raise.
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: expected a safetensors checkpoint, found a damaged file ({error}).") from None
-    settings = header["architecture"]
-    architecture = Architecture(**{**settings, "hidden": tuple(settings["hidden"])})
-    scale, shift = tensors.pop("target.affine").tolist()
-    ones = torch.ones(architecture.inputs)
-    model = build(architecture, Normalisation(ones, ones, 0.0, 1.0), seed="")
-    model.network.load_state_dict(tensors)
-    return Model(architecture, model.network, scale=scale, shift=shift), header["notes"]
+        found = f"{type(error).__name__}: {error}"
+        raise DataError(f"{path}: expected a safetensors checkpoint of a network, found none ({found}).") from None
 
 
 def _seed_number(text: str) -> int:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
-from coreset.artifacts.manifest import MANIFEST
+from coreset.artifacts.manifest import MANIFEST, inside
+from coreset.corpus.kept import runs_of
 from coreset.errors import DataError, RequestError
-from coreset.publishing.package import FORMAT, SNAPSHOTS
+from coreset.publishing.package import FORMAT, SNAPSHOTS, Statement
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,13 +39,13 @@ class Dataset:
     @property
     def files(self) -> list[Path]:
         """The files of rows, in order."""
-        names = (shard["name"] for shard in self.manifest["shards"])
-        return [self.path / name for name in names if name.startswith("part-")]
+        names = [shard["name"] for shard in self.manifest["shards"] if shard["name"].startswith("part-")]
+        return [inside(self.path, name) for name in names]
 
     @cached_property
     def snapshots(self) -> pa.Table:
         """Name, digest, group, atoms, cell, grid, electrons, energy and source of each snapshot."""
-        return pq.read_table(self.path / SNAPSHOTS)
+        return pq.read_table(inside(self.path, SNAPSHOTS))
 
     def to_arrow(self, *, descriptor: bool = True) -> pa.Table:
         """All rows: the columns of the files and, as fixed-size lists of float32, `descriptor` (Bohr, then Z)."""
@@ -85,11 +87,9 @@ class Dataset:
         known = {row["name"]: row for row in self.snapshots.to_pylist()}
         if not table.num_rows:
             yield pa.FixedSizeListArray.from_arrays(pa.array([], pa.float32()), settings.length)
-        names = table.column("snapshot").combine_chunks().dictionary_encode()
-        borders = np.flatnonzero(np.diff(names.indices.to_numpy(), prepend=-1)).tolist()
-        for first, stop in zip(borders, [*borders[1:], table.num_rows], strict=True):
+        for name, first, stop in runs_of(table.column("snapshot")):
             rows = table.slice(first, stop - first)
-            snapshot = known[rows.column("snapshot")[0].as_py()]
+            snapshot = known[name]
             cell = np.array(snapshot["cell"])
             points = grid_points(cell, tuple(snapshot["grid"]), rows.column("index").to_numpy())
             species = np.array(snapshot["species"], np.int64)
@@ -135,4 +135,12 @@ def open_dataset(path: str | Path) -> Dataset:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
         raise DataError(f"{folder / MANIFEST}: expected a coreset of format {FORMAT!r}, found {found!r}.")
+    try:
+        Statement.model_validate(manifest)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(map(str, problem["loc"]))
+        raise DataError(
+            f"{folder / MANIFEST}: {key}: {problem['msg']}; the manifest is damaged, copy it again."
+        ) from None
     return Dataset(folder, manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -10,9 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel
 
 from coreset.artifacts.manifest import MANIFEST, Artifact, shard_record, software
-from coreset.atomic import TEMPORARY, remove, sync_tree, write_json
+from coreset.atomic import TEMPORARY, canonical_json, remove, sync_tree, write_json
 from coreset.corpus.snapshot import Snapshot
 
 FORMAT = "coreset-1"
@@ -36,6 +38,32 @@ SNAPSHOTS_SCHEMA = pa.schema(
     ]
 )
 """`species` are atomic numbers; lengths in Bohr, energy in Ha, temperature in K; `source`: file names and SHA-256."""
+
+
+class _File(BaseModel):
+    bytes: int
+    sha256: str
+
+
+class _Shard(BaseModel):
+    name: str
+    files: dict[str, _File]
+    figures: dict[str, Any]
+
+
+class Statement(BaseModel):
+    """What a manifest must hold to be read at all."""
+
+    rows: int
+    descriptor: dict[str, Any]
+    checksum: str
+    shards: list[_Shard]
+
+
+def checksum(manifest: dict[str, Any]) -> str:
+    """SHA-256 of a manifest's canonical JSON without its own checksum, so that an edited recipe is seen too."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(canonical_json(rest)).hexdigest()
 
 
 def write_package(
@@ -63,7 +91,8 @@ def write_package(
     (fresh / CARD).write_text(card, encoding="utf-8")
     for name, figures in ((SNAPSHOTS, {"rows": len(snapshots)}), (CARD, {})):
         records.append(shard_record(name, fresh / name, figures))
-    write_json(fresh / MANIFEST, {**stated, "shards": records})
+    manifest = {**stated, "shards": records}
+    write_json(fresh / MANIFEST, {**manifest, "checksum": checksum(manifest)})
     sync_tree(fresh)
     (destination / MANIFEST).unlink(missing_ok=True)
     remove(destination)
@@ -74,6 +103,7 @@ def _stands(destination: Path, stated: dict[str, Any]) -> bool:
     """Whether the folder holds this very package, every file in its size; `verify` looks at the bytes too."""
     try:
         manifest = json.loads((destination / MANIFEST).read_bytes())
+        manifest.pop("checksum")
         files = {name: file for shard in manifest.pop("shards") for name, file in shard["files"].items()}
         sizes = all((destination / name).stat().st_size == file["bytes"] for name, file in files.items())
     except (OSError, ValueError, KeyError, AttributeError, TypeError):

@@ -22,7 +22,7 @@ def stage_states(record: dict[str, Any]) -> list[dict[str, Any]]:
         if (folder / MANIFEST).is_file():
             row["done"] += 1
         elif folder.is_dir():
-            row["shards"] += sum(1 for _ in (folder / ".records").glob("*.json"))
+            row["shards"] += sum(not path.name.startswith(".") for path in (folder / ".records").glob("*.json"))
     return list(stages.values())
 
 

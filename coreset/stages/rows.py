@@ -41,7 +41,9 @@ def select_file(scores: Path, destination: Path, **settings: Any) -> dict[str, A
 def _expect_writable(destination: Path) -> None:
     folder = next(parent for parent in destination.absolute().parents if parent.exists())
     if destination.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise RequestError(f"--out {destination}: expected a file that can be written, found that it cannot; name another.")
+        raise RequestError(
+            f"--out {destination}: expected a file that can be written, found that it cannot; name another."
+        )
 
 
 def _shards(path: Path) -> Callable[[], Iterator[ScoreShard]]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import zarr
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage
@@ -84,7 +84,7 @@ class Scoring(Stage):
                 name,
                 data=values.astype(np.float32).reshape(snapshot.grid),
                 chunks=snapshot.grid,
-                compressors=BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"),
+                compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
                 dimension_names=("x", "y", "z"),
             )
         group.create_array("sample", data=norms[:, sample].astype(np.float32))

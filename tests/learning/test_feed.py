@@ -125,6 +125,12 @@ def test_seeds_and_epochs_shuffle_differently_and_repeat_exactly(slabs_with: Any
     assert all(np.mean(np.diff(run) == 1) < 0.2 for run in found.values())
 
 
+def test_the_order_of_slabs_alone_differs_by_seed_and_by_epoch(slabs_with: Any) -> None:
+    slabs = slabs_with([1] * 12)
+    orders = {tuple(slab_order(slabs, seed, epoch)) for seed in ("0", "1", "10", "") for epoch in (0, 1, 10)}
+    assert len(orders) == 12
+
+
 def test_the_order_of_slabs_is_uniform_over_seeds(slabs_with: Any) -> None:
     slabs = slabs_with([1, 1, 1])
     counts: dict[tuple[int, ...], int] = {}

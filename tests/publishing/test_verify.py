@@ -28,7 +28,20 @@ def copy(built: Any, tmp_path: Path) -> Path:
 def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     manifest = json.loads((folder / "manifest.json").read_bytes())
     change(manifest)
+    # Whoever edits a manifest can restate its checksum too: what is behind it must be found by itself.
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    manifest["checksum"] = hashlib.sha256(canonical.encode()).hexdigest()
     (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("key", ["cutoff", "name", "rows", "software", "job", "digest"])
+def test_an_edited_recipe_is_found(key: str, copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    manifest[key] = {"edited": 1} if isinstance(manifest[key], dict) else 7
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"manifest\.json: its content is not what its checksum says"):
+        list(verify(copy))
 
 
 def restate(folder: Path, counts: bool = True) -> None:
