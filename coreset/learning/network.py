@@ -130,7 +130,7 @@ def load(path: Path) -> tuple[Model, dict[str, Any]]:
             header = json.loads((file.metadata() or {}).get("coreset", "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if header.get("format") != _FORMAT:
-            raise DataError(f"{path}: expected a checkpoint of format {_FORMAT}, found {header.get("format")!r}.")
+            raise DataError(f"{path}: expected a checkpoint of format {_FORMAT}, found {header.get('format')!r}.")
         settings = header["architecture"]
         architecture = Architecture(**{**settings, "hidden": tuple(map(int, settings["hidden"]))})
         scale, shift = tensors.pop("target.affine").tolist()
