@@ -7,14 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from coreset.atomic import canonical_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from coreset.artifacts.executor import Executor
+T = TypeVar("T")
+Item = TypeVar("Item")
 
 Place = Literal["task", "actor", "train", "data"]
 """Where a stage's parts run under Ray: plain tasks, an actor pool, one Ray Train worker group, Ray Data."""
@@ -51,6 +52,13 @@ class Context(Protocol):
         """Tells the progress bar that so many units of work are done."""
 
 
+class Scanner(Protocol):
+    """What a stage may ask before its parts are mapped."""
+
+    def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
+        """Merges `function(item)` over all items; partials are small, and come in any order."""
+
+
 @dataclass(frozen=True)
 class Stage(ABC):
     """Frozen parameters and the digests of the inputs; the same stage gives the same bytes.
@@ -72,7 +80,7 @@ class Stage(ABC):
     def inputs(self) -> dict[str, str]:
         """The digests of what is read, by role."""
 
-    def prepare(self, executor: Executor) -> Any:
+    def prepare(self, scanner: Scanner) -> Any:
         """What all parts share and one scan over the inputs finds, such as a selection rule; small and picklable."""
         return None
 

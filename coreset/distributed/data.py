@@ -1,4 +1,4 @@
-"""Ray Data: reads and describes slabs for training, and maps the parts of an ingestion."""
+"""Ray Data reads: one block per request, in the order of the requests."""
 
 from __future__ import annotations
 
@@ -10,12 +10,6 @@ import pyarrow as pa
 import ray
 from ray.data import DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
-
-from coreset import errors
-from coreset.artifacts.executor import Work
-from coreset.artifacts.stage import Part
-from coreset.distributed.executor import RemoteContext
-from coreset.errors import CoresetError
 
 
 class Requests(Datasource):  # type: ignore[misc]
@@ -45,36 +39,13 @@ def read(reader: Callable[[Any], pa.Table], requests: Sequence[Any], cpus: float
 
 def dataset(reader: Callable[[Any], pa.Table], requests: Sequence[Any], cpus: float = 1.0) -> ray.data.Dataset:
     """A Ray dataset whose blocks are `reader(request)`, in the order of the requests."""
-    _quiet()
+    quiet()
     made = ray.data.read_datasource(Requests(reader, requests), override_num_blocks=len(requests), num_cpus=cpus)
     made.context.execution_options.preserve_order = True
     return made
 
 
-def map_parts(work: Work, parts: Sequence[tuple[str, Part]]) -> Iterator[Part]:
-    """Produces every part in a Ray Data map; yields each as it is done."""
-    _quiet()
-    by_number = list(parts)
-    shared = ray.put(work)
-
-    def produce(row: dict[str, Any]) -> dict[str, Any]:
-        digest, part = by_number[row["number"]]
-        try:
-            ray.get(shared)(digest, part, RemoteContext())
-        except CoresetError as error:
-            # As a value: Ray Data would keep no more of an exception than its text, amid its own.
-            return {**row, "error": type(error).__name__, "message": str(error)}
-        return {**row, "error": "", "message": ""}
-
-    numbers = ray.data.from_items(
-        [{"number": number} for number in range(len(by_number))], override_num_blocks=len(by_number)
-    )
-    for row in numbers.map(produce).iter_rows():
-        if row["error"]:
-            raise getattr(errors, row["error"])(row["message"])
-        yield by_number[row["number"]][1]
-
-
-def _quiet() -> None:
+def quiet() -> None:
+    """Silences the bars and notices of Ray Data: progress is told by the executor."""
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     DataContext.get_current().enable_progress_bars = False

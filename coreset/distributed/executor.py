@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +14,6 @@ from coreset.artifacts.stage import Part, Place
 from coreset.errors import CoresetError, RequestError, WorkError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     import ray
 
 T = TypeVar("T")
@@ -134,14 +132,16 @@ class RayExecutor(Executor):
     def _tasks(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
         import ray
 
-        task = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=[OSError])(_produce)
+        from coreset.distributed.parts import produce
+
+        task = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=[OSError])(produce)
         shared = ray.put(work)
         self._drain(parts, lambda digest, part, _: task.remote(shared, digest, part), [None] * self.workers)
 
     def _actors(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
         import ray
 
-        from coreset.distributed.actor import PartActor
+        from coreset.distributed.parts import PartActor
 
         actor = ray.remote(max_restarts=3, max_task_retries=3, **self._share())(PartActor)
         pool = [actor.remote(work) for _ in range(min(self.workers, len(parts)))]
@@ -179,7 +179,7 @@ class RayExecutor(Executor):
             launch(member)
 
     def _data(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
-        from coreset.distributed.data import map_parts
+        from coreset.distributed.parts import map_parts
 
         for part in map_parts(work, parts):
             self.progress.advance(part.work)
@@ -211,12 +211,6 @@ class RayExecutor(Executor):
             raise outcome[0]
 
 
-def _produce(work: Work, digest: str, part: Part) -> None:
-    from coreset.distributed.actor import PartActor
-
-    PartActor(work).produce(digest, part)
-
-
 def _scan(function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
     return reduce(merge, map(function, items))
 
@@ -233,35 +227,3 @@ def _cause(error: BaseException, title: str) -> CoresetError:
         failures = getattr(found, "worker_failures", {})
         pending += [*failures.values(), *filter(None, (getattr(found, "cause", None), found.__cause__))]
     return WorkError(f"{title}: {type(error).__name__}: {error}")
-
-
-class RemoteContext:
-    """Reads through Ray Data; tells a board, if there is one, what is done."""
-
-    def __init__(self, board: Any = None, reader_cpus: float = 1.0) -> None:
-        self._board = board
-        self._reader_cpus = reader_cpus
-        self._pending = 0.0
-        self._told = time.monotonic()
-
-    @property
-    def device(self) -> str:
-        import ray
-
-        return "cuda" if ray.get_gpu_ids() else "cpu"
-
-    def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
-        from coreset.distributed.data import read
-
-        return read(reader, requests, cpus=self._reader_cpus)
-
-    def advance(self, units: float) -> None:
-        self._pending += units
-        if self._board is not None and time.monotonic() - self._told > 0.5:
-            self.flush()
-
-    def flush(self) -> None:
-        """Sends what was not yet told."""
-        if self._board is not None and self._pending:
-            self._board.add.remote(self._pending)
-        self._pending, self._told = 0.0, time.monotonic()

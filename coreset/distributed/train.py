@@ -8,7 +8,7 @@ from typing import Any
 
 from coreset.artifacts.executor import Work
 from coreset.artifacts.stage import Part
-from coreset.distributed.executor import RemoteContext
+from coreset.distributed.context import RemoteContext
 from coreset.errors import CoresetError
 
 

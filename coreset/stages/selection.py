@@ -10,9 +10,8 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import Artifact
-from coreset.artifacts.stage import Context, Part, Stage
+from coreset.artifacts.stage import Context, Part, Scanner, Stage
 from coreset.corpus.kept import batches_of, write_kept
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
@@ -47,11 +46,11 @@ class Selection(Stage):
         inputs = {"train": self.train.digest}
         return inputs if self.scores is None else {**inputs, "scores": self.scores.digest}
 
-    def prepare(self, executor: Executor) -> Rule:
+    def prepare(self, scanner: Scanner) -> Rule:
         """The rule: a few thresholds, found by scans, from which any shard knows its own points."""
 
         def scan(function: Callable[[ScoreShard], T], merge: Callable[[T, T], T]) -> T:
-            return executor.scan(partial(_on_shard, self, function), self.train.snapshots, merge)
+            return scanner.scan(partial(_on_shard, self, function), self.train.snapshots, merge)
 
         return METHODS[self.method].rule(scan, **self.settings)
 

@@ -1,0 +1,42 @@
+"""What a part may ask of Ray: rows through Ray Data, and that a board hears of its progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class RemoteContext:
+    """Reads through Ray Data; tells a board, if there is one, what is done."""
+
+    def __init__(self, board: Any = None, reader_cpus: float = 1.0) -> None:
+        self._board = board
+        self._reader_cpus = reader_cpus
+        self._pending = 0.0
+        self._told = time.monotonic()
+
+    @property
+    def device(self) -> str:
+        import ray
+
+        return "cuda" if ray.get_gpu_ids() else "cpu"
+
+    def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
+        from coreset.distributed.data import read
+
+        return read(reader, requests, cpus=self._reader_cpus)
+
+    def advance(self, units: float) -> None:
+        self._pending += units
+        if self._board is not None and time.monotonic() - self._told > 0.5:
+            self.flush()
+
+    def flush(self) -> None:
+        """Sends what was not yet told."""
+        if self._board is not None and self._pending:
+            self._board.add.remote(self._pending)
+        self._pending, self._told = 0.0, time.monotonic()

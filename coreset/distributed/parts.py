@@ -1,0 +1,57 @@
+"""What produces parts on Ray: a task, an actor, or a map of Ray Data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from coreset import errors
+from coreset.artifacts.executor import Work
+from coreset.artifacts.stage import Part
+from coreset.distributed.context import RemoteContext
+from coreset.errors import CoresetError
+
+
+def produce(work: Work, digest: str, part: Part) -> None:
+    """Produces the shard of one part."""
+    work(digest, part, RemoteContext())
+
+
+class PartActor:
+    """Produces parts one after another; what a stage loads once, such as K networks, lives as long as the actor."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def produce(self, digest: str, part: Part) -> None:
+        """Produces the shard of one part."""
+        produce(self._work, digest, part)
+
+
+def map_parts(work: Work, parts: Sequence[tuple[str, Part]]) -> Iterator[Part]:
+    """Produces every part in a Ray Data map; yields each as it is done."""
+    import ray
+    import ray.data
+
+    from coreset.distributed.data import quiet
+
+    quiet()
+    by_number = list(parts)
+    shared = ray.put(work)
+
+    def attempt(row: dict[str, Any]) -> dict[str, Any]:
+        digest, part = by_number[row["number"]]
+        try:
+            produce(ray.get(shared), digest, part)
+        except CoresetError as error:
+            # As a value: Ray Data would keep no more of an exception than its text, amid its own.
+            return {**row, "error": type(error).__name__, "message": str(error)}
+        return {**row, "error": "", "message": ""}
+
+    numbers = ray.data.from_items(
+        [{"number": number} for number in range(len(by_number))], override_num_blocks=len(by_number)
+    )
+    for row in numbers.map(attempt).iter_rows():
+        if row["error"]:
+            raise getattr(errors, row["error"])(row["message"])
+        yield by_number[row["number"]][1]
