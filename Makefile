@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: run test check docs curve clean
+.PHONY: run test check docs curve results clean
 
 run: $(VENV)/.run
 	$(BIN)/coreset run jobs/al.yaml
@@ -26,6 +26,11 @@ curve: run $(VENV)/.test
 	for rate in $(RATES); do \
 	  $(BIN)/coreset run jobs/al.yaml --set select.prune=$$rate --out runs/al-$$rate --store runs/al/artifacts || exit; done
 	$(BIN)/python docs/pruning_curve.py docs/pruning-curve-al.svg runs/al $(RATES:%=runs/al-%)
+
+# docs/results.md: the three jobs and the curve. About an hour on two cores.
+results: curve
+	for job in water crfeconi; do $(BIN)/coreset run jobs/$$job.yaml || exit; done
+	$(BIN)/python docs/results.py runs/al runs/water runs/crfeconi > docs/results.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("coreset needs Python 3.11 or newer, found " + sys.version) if sys.version_info < (3, 11) else 0'
