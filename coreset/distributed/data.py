@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import ray
+import ray.data
 from ray.data import DataContext, Datasource, ReadTask
 from ray.data.block import BlockMetadata
+
+from coreset.distributed.connect import start
+
+RayDataset: TypeAlias = ray.data.Dataset
 
 
 class Requests(Datasource):  # type: ignore[misc]
@@ -37,12 +42,19 @@ def read(reader: Callable[[Any], pa.Table], requests: Sequence[Any], cpus: float
     yield from (table for table in tables if table.num_rows)
 
 
-def dataset(reader: Callable[[Any], pa.Table], requests: Sequence[Any], cpus: float = 1.0) -> ray.data.Dataset:
+def dataset(reader: Callable[[Any], pa.Table], requests: Sequence[Any], cpus: float = 1.0) -> RayDataset:
     """A Ray dataset whose blocks are `reader(request)`, in the order of the requests."""
     quiet()
     made = ray.data.read_datasource(Requests(reader, requests), override_num_blocks=len(requests), num_cpus=cpus)
     made.context.execution_options.preserve_order = True
     return made
+
+
+def dataset_on_any_ray(reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> RayDataset:
+    """As `dataset`, on the Ray that this process uses already, else on a local one of its own."""
+    if not ray.is_initialized():
+        start()
+    return dataset(reader, requests)
 
 
 def quiet() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from coreset.artifacts.executor import Executor, Progress, Work
 from coreset.artifacts.stage import Part, Place
+from coreset.distributed.connect import start
 from coreset.errors import CoresetError, RequestError, WorkError
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-_OBJECT_STORE = 2 * 1024**3
 _FETCH = 4
 """Parts in flight per worker: enough to keep it busy, few enough that a slow one never fills the object store."""
 
@@ -96,31 +93,7 @@ class RayExecutor(Executor):
     def _start(self) -> None:
         if self._started:
             return
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Silences a notice on a default that will change; the value is the future one.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        import ray
-
-        options: dict[str, Any] = {
-            "log_to_driver": False,
-            "logging_level": logging.ERROR,
-            "runtime_env": {"env_vars": _ONE_THREAD},
-        }
-        if self._address == "local" or (self._address == "auto" and "RAY_ADDRESS" not in os.environ):
-            options |= {
-                "address": "local",
-                "include_dashboard": False,
-                "object_store_memory": _OBJECT_STORE,
-                "num_cpus": self._workers,
-            }
-        elif self._address != "auto":
-            options["address"] = self._address
-        try:
-            ray.init(**options)
-        except ConnectionError as error:
-            raise RequestError(
-                f"cluster.address: expected a running Ray cluster at {self._address!r}, found none ({error})."
-            ) from None
+        start(self._address, self._workers)
         self._started = True
         if self._wanted_device == "cuda" and not self._gpus():
             raise RequestError("cluster.device: expected a cluster with GPUs, found none; use device: auto or cpu.")

@@ -21,8 +21,9 @@ from coreset.publishing.package import FORMAT, SNAPSHOTS, Statement
 
 if TYPE_CHECKING:
     import pandas as pd
-    import ray
     import torch
+
+    from coreset.distributed.data import RayDataset
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ class Dataset:
         density = table.column("density").to_numpy()
         return torch.utils.data.TensorDataset(torch.from_numpy(x.copy()), torch.from_numpy(density.copy()))
 
-    def to_ray(self, *, descriptor: bool = True) -> ray.data.Dataset:
-        """A Ray dataset with one block per file, read and described where it is needed."""
-        from coreset.distributed.data import dataset
+    def to_ray(self, *, descriptor: bool = True) -> RayDataset:
+        """A Ray dataset, a block per file, described where it is needed; a local Ray is started if none runs."""
+        from coreset.distributed.data import dataset_on_any_ray
 
-        return dataset(_Reader(self, descriptor), self.files)
+        return dataset_on_any_ray(_Reader(self, descriptor), self.files)
 
     def _read(self, file: Path, descriptor: bool) -> pa.Table:
         table = pq.read_table(file)

@@ -144,3 +144,17 @@ def test_killed_at_any_time_it_ends_with_the_same_bytes(
     place.serial(out)
     assert (out / "coreset/manifest.json").read_bytes() == (finished / "coreset/manifest.json").read_bytes()
     assert not [path for path in out.rglob("*") if ".tmp-" in path.name]
+
+
+def test_the_dataset_is_the_same_from_ray(finished: Path) -> None:
+    import ray
+
+    dataset = coreset.open(finished)
+    try:
+        rows = dataset.to_ray().to_pandas().sort_values(["snapshot", "index"])
+    finally:
+        ray.shutdown()
+    expected = dataset.to_pandas().sort_values(["snapshot", "index"])
+    assert list(rows.columns) == list(expected.columns)
+    assert np.array_equal(np.stack(rows.pop("descriptor")), np.stack(expected.pop("descriptor")))
+    assert rows.reset_index(drop=True).equals(expected.reset_index(drop=True))

@@ -1,0 +1,40 @@
+"""Which Ray: a local one of our own, or the cluster that is meant."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from coreset.errors import RequestError
+
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+_OBJECT_STORE = 2 * 1024**3
+
+
+def start(address: str = "auto", workers: int | None = None) -> None:
+    """Starts a local Ray, or attaches to the cluster that is meant; never to one that merely happens to run here.
+
+    `auto` means the cluster of RAY_ADDRESS, which a Ray job has, else a local one. Raises RequestError if none answers.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Silences a notice on a default that will change; the value is the future one.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "runtime_env": {"env_vars": _ONE_THREAD},
+    }
+    if address == "local" or (address == "auto" and "RAY_ADDRESS" not in os.environ):
+        local = {"address": "local", "include_dashboard": False, "object_store_memory": _OBJECT_STORE}
+        options |= {**local, "num_cpus": workers}
+    elif address != "auto":
+        options["address"] = address
+    try:
+        ray.init(**options)
+    except ConnectionError as error:
+        raise RequestError(
+            f"cluster.address: expected a running Ray cluster at {address!r}, found none ({error})."
+        ) from None
