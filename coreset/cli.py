@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from rich.console import Console
 
-from coreset.errors import CoresetError
+from coreset.errors import CoresetError, RequestError
 
 if TYPE_CHECKING:
     from coreset.config import Job
@@ -67,6 +67,12 @@ def reports_errors(command: F) -> F:
                 traceback.print_exc()
             _err.print(f"coreset: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
             sys.exit(error.status)
+        except OSError as error:
+            # A full disk, a missing permission, a damaged file: what was finished is kept all the same.
+            if debug:
+                traceback.print_exc()
+            _err.print(f"coreset: {error}; mend that and run again.", style="red", markup=False, soft_wrap=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             _err.print(
                 "coreset: interrupted; what was finished is kept, run the same command to go on.", soft_wrap=True
@@ -163,8 +169,16 @@ def status(directory: Path, as_json: bool) -> None:
     from coreset.folder import RunFolder
     from coreset.report.status import print_status, stage_states
 
-    record = RunFolder(directory).read()
-    stages = stage_states(record)
+    folder = RunFolder(directory)
+    record = folder.read()
+    try:
+        if record["state"] == "running" and not folder.in_use():
+            record["state"] = "interrupted"  # by what leaves no time to say so
+        stages = stage_states(record)
+    except KeyError as error:
+        raise RequestError(
+            f"{directory}: expected the record of a run, found one without {error}; run again."
+        ) from None
     if as_json:
         click.echo(json.dumps({**{key: record[key] for key in ("name", "state", "error")}, "stages": stages}, indent=1))
     else:
@@ -205,7 +219,8 @@ def ingest(
 
     destination = absolute_output(destination, "DEST")
     checks = Checks(electron_tolerance, density_floor, wrap)
-    opened = open_source(source, checks, Naming(group or GROUP, temperature or TEMPERATURE))
+    naming = Naming(group or GROUP, temperature or TEMPERATURE)
+    opened = open_source(source, checks, naming, fresh=bool(group or temperature or wrap))
     with _executor(None) as executor:
         digest = write_corpus(opened, destination, executor, inner=slab or SLAB_POINTS)
     click.echo(f"{_shown(destination)}: {len(opened.items)} snapshots, {opened.points:,} points, digest {digest}")
@@ -214,7 +229,7 @@ def ingest(
 @main.command()
 @click.argument("scores", type=click.Path(path_type=Path))
 @click.option("--method", default="ccs", show_default=True)
-@click.option("--prune", default="0.9", show_default=True, help="Share of the rows that is removed.")
+@click.option("--prune", help="Share of the rows that is removed.  [default: 0.9]")
 @click.option("--cutoff", type=float, help="β, the share of the hardest rows that is cut first.  [default: 0]")
 @click.option("--strata", type=int, help="Strata of equal width.  [default: 100]")
 @click.option("--seed", default=0, show_default=True)
@@ -225,7 +240,7 @@ def ingest(
 def select(
     scores: Path,
     method: str,
-    prune: str,
+    prune: str | None,
     cutoff: float | None,
     strata: int | None,
     seed: int,
@@ -238,9 +253,14 @@ def select(
     from coreset.stages.rows import select_file
 
     destination = absolute_output(destination, "--out")
-    given: dict[str, Any] = {"cutoff": cutoff, "strata": strata, "redistribute": False if no_redistribute else None}
+    given: dict[str, Any] = {
+        "prune": prune,
+        "cutoff": cutoff,
+        "strata": strata,
+        "redistribute": False if no_redistribute else None,
+    }
     given = {name: value for name, value in given.items() if value is not None}
-    figures = select_file(scores, destination, method=method, prune=prune, seed=seed, **given)
+    figures = select_file(scores, destination, method=method, seed=seed, **given)
     if as_json:
         click.echo(json.dumps(figures, indent=1))
     else:

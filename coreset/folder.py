@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coreset.atomic import write_json
+from coreset.atomic import TEMPORARY, remove, write_json
 from coreset.errors import RequestError
 
 RECORD = "run.json"
@@ -62,7 +62,7 @@ class RunFolder:
 
     def expect_free_for(self, name: str) -> None:
         """Raises RequestError when the folder holds another job, or something else than a run."""
-        above = next(parent for parent in self.path.absolute().parents if parent.exists())
+        above = next((parent for parent in self.path.absolute().parents if parent.exists()), self.path)
         if not above.is_dir():
             raise RequestError(
                 f"{self.path}: expected a path below folders, found the file {above}; use another --out."
@@ -78,7 +78,7 @@ class RunFolder:
                     f"{self.path}: expected the folder of job {name!r} or a new one, found that of job {held!r}; "
                     "use another --out, or remove the folder."
                 )
-        elif any(entry.name != LOCK for entry in self.path.iterdir()):
+        elif any(entry.name != LOCK and not entry.name.startswith(TEMPORARY) for entry in self.path.iterdir()):
             raise RequestError(
                 f"{self.path}: expected an empty folder or a run's, found other files; use another --out."
             )
@@ -101,4 +101,17 @@ class RunFolder:
             lock.truncate()
             lock.write(f"process {os.getpid()} on {socket.gethostname()}")
             lock.flush()
+            for leftover in self.path.glob(f"{TEMPORARY}*"):
+                remove(leftover)
             yield
+
+    def in_use(self) -> bool:
+        """Whether a run holds the folder at this moment."""
+        try:
+            with (self.path / LOCK).open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False

@@ -11,7 +11,7 @@ import numpy as np
 from coreset.artifacts.manifest import Artifact
 from coreset.corpus.cube import write_cube
 from coreset.corpus.snapshot import Snapshot
-from coreset.corpus.sparc import list_snapshots, read_snapshot
+from coreset.corpus.sparc import Checks, list_snapshots, read_snapshot
 from coreset.corpus.store import Corpus
 from coreset.errors import RequestError, WorkError
 from coreset.folder import RunFolder
@@ -35,6 +35,11 @@ def predict_snapshots(
     session = reopen_session(RunFolder(directory))
     corpus = Corpus.open(session.split.train.corpus)
     sources = [_find(name, corpus) for name in snapshots]
+    names = [snapshot.name for snapshot, _ in sources]
+    if len(set(names)) < len(names):
+        raise RequestError(
+            f"SNAPSHOT: expected snapshots of different names, found {max(names, key=names.count)!r} twice."
+        )
     destination = absolute_output(out or directory / "predictions", "--out")
     ledger = Ledger(session.store, session.split.train.points, session.job.select.prune)
     pipeline = Pipeline(session.job, session.split, ledger.materialize, known_cutoff)
@@ -82,4 +87,4 @@ def _find(name: str, corpus: Corpus) -> tuple[Snapshot, np.ndarray]:
     found = list_snapshots(Path(name))
     if len(found) != 1:
         raise RequestError(f"{name}: expected the folder of one SPARC snapshot, found {len(found)} densities in it.")
-    return read_snapshot(found[0])
+    return read_snapshot(found[0], Checks(wrap=True))

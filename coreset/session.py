@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import Artifact
@@ -17,7 +20,7 @@ from coreset.config import Job, load_job
 from coreset.corpus.split import Split, split
 from coreset.corpus.store import Corpus
 from coreset.errors import CoresetError, RequestError
-from coreset.folder import RunFolder
+from coreset.folder import RECORD, RunFolder
 from coreset.publishing.card import dataset_card
 from coreset.publishing.package import write_package
 from coreset.workflow import Pipeline, Products, check, job_record
@@ -33,7 +36,11 @@ def absolute_output(path: Path, option: str) -> Path:
             f"{option}: expected an absolute path inside a Ray job, found {str(path)!r}, which would lie in the job's "
             f"temporary copy of the working folder; give {option} an absolute path."
         )
-    found = next(parent for parent in path.absolute().parents if parent.exists())
+    if re.match(r"[a-z][a-z0-9+]*:/", str(path)):
+        raise RequestError(
+            f"{option}: expected a local path, found {str(path)!r}: results cannot be written there yet."
+        )
+    found = next((parent for parent in path.absolute().parents if parent.exists()), path.absolute())
     if not found.is_dir() or not os.access(found, os.W_OK):
         raise RequestError(
             f"{option}: expected a path below a folder to write in, found {found}; use another {option}."
@@ -116,8 +123,10 @@ def open_session(job_file: Path, out: Path | None, store: Path | None, overrides
 def reopen_session(folder: RunFolder) -> Session:
     """The session whose run wrote this folder."""
     record = folder.read()
-    job = Job.model_validate(record["job"])
-    job_file = Path(record["job_file"])
+    try:
+        job, job_file = Job.model_validate(record["job"]), Path(record["job_file"])
+    except (KeyError, ValidationError) as error:
+        raise RequestError(f"{folder.path / RECORD}: expected the record of a run of this version ({error}).") from None
     return _session(job_file, job, _open_corpus(job_file, job), folder, Path(record["store"]))
 
 
@@ -161,6 +170,8 @@ def package(session: Session, products: Products) -> None:
         "select": job.select.model_dump(mode="json", exclude={"proxy"}),
         "cutoff": products.cutoff,
         "points": train.points,
+        # Of the trainings, scores and extraction that this dataset comes from: byte identity holds on this type alone.
+        "device": sorted({shard["figures"]["device"] for shard in products.scores.shards}),
     }
     rows = products.coreset.figures["rows"]
     card = dataset_card(job.name, rows, train.points, len(train.snapshots), recipe)

@@ -106,7 +106,9 @@ def _coverage(pipeline: Pipeline, coverages: dict[str, Artifact]) -> dict[str, A
         found[name] = {"auc": figures["auc"], "interval": figures["interval"], "p": figures["p"], "r": figures["r"]}
         if own is not None and artifact is not own:
             difference = paired_difference(minima(artifact), minima(own), groups)
-            found[name]["difference"] = {"value": difference.value, **_bounds(*difference.interval)}
+            low, high = difference.interval
+            side = "higher" if low > 0 else "lower" if high < 0 else "tie"
+            found[name]["difference"] = {"value": difference.value, **_bounds(low, high), "verdict": side}
     return found
 
 

@@ -232,22 +232,29 @@ def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> No
     """Raises RequestError for a budget that the corpus cannot meet, before anything is computed."""
     budget = keep(points.points, job.select.prune)
     names = {job.select.method, *job.evaluation.methods}
-    if "ccs" in names and budget < job.select.strata:
+    takes_cutoff = any("cutoff" in METHODS[name].parameters for name in names)
+    proxied = takes_cutoff and job.select.cutoff == "auto"
+    if ("ccs" in names or proxied) and budget < job.select.strata:
         raise RequestError(
             f"{place}: select.prune: expected to keep at least one point per stratum ({job.select.strata}), found "
             f"{budget} of {points.points} points at {job.select.prune}; prune less or lower select.strata."
         )
     cutoffs = job.select.proxy.cutoffs if job.select.cutoff == "auto" else (job.select.cutoff,)
-    takes_cutoff = any("cutoff" in METHODS[name].parameters for name in names)
     if takes_cutoff and not legal_cutoffs(cutoffs, points.points, budget):
         raise RequestError(
             f"{place}: select.cutoff: expected a cut that leaves the {budget} points that are kept, "
             f"found {min(cutoffs)} of {points.points}; cut less or prune more."
         )
-    if job.coverage.queries > against.points:
+    if "random-snapshots" in names and len(points.snapshots) < 2:
         raise RequestError(
-            f"{place}: coverage.queries: expected at most the {against.points} points of the validation groups, "
-            f"found {job.coverage.queries}; ask for fewer."
+            f"{place}: evaluation.methods: random-snapshots needs two snapshots or more, found one; leave it out."
+        )
+    # Every validation snapshot gives an equal number of queries.
+    queries = len(against.snapshots) * min(snapshot.points for snapshot in against.snapshots)
+    if job.coverage.queries > queries:
+        raise RequestError(
+            f"{place}: coverage.queries: expected at most {queries}, an equal share of each of the "
+            f"{len(against.snapshots)} validation snapshots, found {job.coverage.queries}; ask for fewer."
         )
 
 

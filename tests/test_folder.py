@@ -149,3 +149,16 @@ def test_a_folder_without_a_record_is_a_wrong_request(make: Callable[[Path], Non
         make(tmp_path / "out")
     with pytest.raises(RequestError, match="out"):
         RunFolder(tmp_path / "out").read()
+
+
+def test_a_folder_whose_first_record_was_cut_short_is_taken_up_again(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "out")
+    folder.path.mkdir()
+    (folder.path / ".lock").write_text("")
+    (folder.path / ".tmp-abc-run.json").write_text("{")
+    folder.expect_free_for("al")
+    assert not folder.in_use()
+    with folder.locked():
+        assert folder.in_use()
+        assert [entry.name for entry in folder.path.iterdir()] == [".lock"]
+    assert not folder.in_use()

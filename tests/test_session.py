@@ -83,7 +83,7 @@ def test_opening_writes_nothing_and_puts_everything_in_its_place(
         ("select={prune: 0.995, strata: 10}", "at least one point per stratum"),
         (
             "coverage.queries=241",
-            r"coverage\.queries: expected at most the 240 points of the validation groups, found 241",
+            r"coverage\.queries: expected at most 240, an equal share of each of the 2 validation snapshots, found 241",
         ),
         ("select.prune=0.99999", "prune: expected to keep at least 1 of 960"),
         (

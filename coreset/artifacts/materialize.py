@@ -36,6 +36,8 @@ class _Site:
 
     def produce(self, part: Part, context: Context) -> None:
         final = self.shard(part)
+        if final.exists() and self.record(part).exists():
+            return  # an attempt before this one, in a group that was started again, has made it
         try:
             with replacing(final) as temporary:
                 figures = self.stage.compute(part, self.shared, temporary, context)

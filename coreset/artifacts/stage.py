@@ -34,8 +34,11 @@ class Part:
 
     @property
     def stem(self) -> str:
-        """The part's name as one file name."""
-        return self.name.replace("/", "__")
+        """The part's name as one file name; no two names share one."""
+        stem = self.name.replace("/", "__")
+        if stem.replace("__", "/") == self.name:
+            return stem
+        return f"{stem}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
 class Context(Protocol):

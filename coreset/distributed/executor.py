@@ -82,8 +82,8 @@ class RayExecutor(Executor):
         """Processes that compute at a time."""
         import ray
 
-        available = self._gpus() if self._wanted_device == "cuda" or self._gpus() else 0
-        return self._workers or available or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        limit = self._gpus() or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        return min(self._workers or limit, limit)
 
     def _gpus(self) -> int:
         import ray

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from coreset.errors import WorkError
 from coreset.learning.feed import Feed
@@ -68,8 +68,8 @@ def train(
 ) -> Trained:
     """Trains one network; the result is a function of the feed's points, the settings and `seed` alone.
 
-    A run whose ReLU output dies (0 at every point of an epoch's last batches) is redrawn from the next initialisation
-    and counted. Raises WorkError when the loss is no longer finite or every initialisation died.
+    A run whose ReLU output dies (0 at every point; looked at where an epoch's last batches are all 0) is redrawn from
+    the next initialisation and counted. Raises WorkError when the loss is no longer finite, or each of them died.
     """
     normalisation = feed.normalisation
     for attempt in range(_ATTEMPTS):
@@ -121,11 +121,18 @@ def _run(
             raise WorkError(
                 f"Training run {seed!r}: the loss is {mean_loss} after epoch {epoch + 1}; lower training.learning_rate."
             )
-        if dead == 1.0:
+        # The last batches may all be of vacuum, where the output is rightly 0: every point has to be looked at.
+        if dead == 1.0 and not _alive(network, feed, recipe.batch, device):
             raise _Dead
         if steps == recipe.steps:
             break
     return steps, mean_loss, dead
+
+
+@torch.no_grad()
+def _alive(network: nn.Sequential, feed: Feed, batch: int, device: str) -> bool:
+    """Whether the output is positive anywhere."""
+    return any(bool((network(x) > 0).any()) for x, _ in _on(device, feed.batches(batch, "alive", 0)))
 
 
 def _on(device: str, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:

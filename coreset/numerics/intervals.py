@@ -99,7 +99,8 @@ def _half_width(terms: list[tuple[float, float]], level: float) -> float:
         return 0.0
     # Divided by V² term by term: V² itself underflows for errors that are small but not zero.
     freedom = 1 / sum((part / variance) ** 2 / degrees for part, degrees in terms)
-    return float(stdtrit(freedom, 0.5 + level / 2) * np.sqrt(variance))
+    # Below one degree, where a single group has nearly all the weight, Student's t has no meaning left.
+    return float(stdtrit(max(freedom, 1.0), 0.5 + level / 2) * np.sqrt(variance))
 
 
 def _shares(weights: Real[np.ndarray, " groups"] | None, groups: int) -> Float[np.ndarray, " groups"]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from coreset.artifacts.manifest import MANIFEST, Artifact, shard_record, software
+from coreset.artifacts.manifest import MANIFEST, Artifact, shard_record
 from coreset.atomic import TEMPORARY, canonical_json, remove, sync_tree, write_json
 from coreset.corpus.snapshot import Snapshot
 
@@ -75,7 +75,8 @@ def write_package(
         "digest": extraction.digest,
         "rows": extraction.figures["rows"],
         **recipe,
-        "software": software(),
+        "software": extraction.manifest["software"],
+        "snapshots": hashlib.sha256(canonical_json([[s.name, s.to_json()] for s in snapshots])).hexdigest(),
     }
     if _stands(destination, stated):
         return

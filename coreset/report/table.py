@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -18,34 +19,45 @@ _NAMES = {
     "loss": "loss",
 }
 
+_COVERS = {"lower": "better", "higher": "worse", "tie": "tie"}
+
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
-    """Prints what was kept and what it is worth: a table per test set, one row per method."""
-    own = summary["method"]
+    """Prints what was kept and what it is worth: a table per test set and one of the coverage, one row per method."""
     console.print(_title(summary), style="bold", highlight=False)
-    for number, name in enumerate(summary["evaluation"]):
-        table = Table(
-            title=f"\ntest set: {name}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False
-        )
-        table.add_column("trained on", no_wrap=True)
-        for column in ("points", "pruned", "NRMSE, %"):
-            table.add_column(column, justify="right", no_wrap=True)
-        table.add_column(f"vs {_NAMES[own]}", no_wrap=True)
-        table.add_column("AUC_pr, Bohr" if number == 0 else "", justify="right", no_wrap=True)
-        for method, kept in summary["methods"].items():
-            figures = summary["evaluation"][name][method]
-            coverage = summary["coverage"].get(method) if number == 0 else None
-            table.add_row(
-                _NAMES[method],
+    for name, evaluated in summary["evaluation"].items():
+        rows = [
+            (
+                method,
                 f"{kept['kept'][0]:,}",
                 f"{kept['rate']:.1%}",
-                _percent(figures),
-                _verdict(figures),
-                f"{coverage['auc']:.3f}" if coverage else "",
-                style="bold" if method == own else None,
+                _percent(evaluated[method]),
+                _verdict(evaluated[method]),
             )
-        console.print(table)
-    console.print(_caption(own), highlight=False)
+            for method, kept in summary["methods"].items()
+        ]
+        _print_table(summary, console, _heading(summary, name), ("points", "pruned", "NRMSE, %"), rows)
+    covered = [
+        (method, f"{figures['auc']:.3f}", _COVERS[figures["difference"]["verdict"]] if "difference" in figures else "")
+        for method, figures in summary["coverage"].items()
+    ]
+    _print_table(summary, console, "\ncoverage of validation points", ("AUC_pr, Bohr",), covered)
+    console.print(_caption(summary["method"]), highlight=False)
+
+
+def _print_table(
+    summary: dict[str, Any], console: Console, title: str, columns: Sequence[str], rows: Iterable[tuple[str, ...]]
+) -> None:
+    """One row per method: its name, figures to the right, and how it compares with the job's own."""
+    own = summary["method"]
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table.add_column("trained on", no_wrap=True, min_width=max(map(len, _NAMES.values())))
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column(f"vs {_NAMES[own]}", no_wrap=True)
+    for method, *figures in rows:
+        table.add_row(_NAMES[method], *figures, style="bold" if method == own else None)
+    console.print(table)
 
 
 def _title(summary: dict[str, Any]) -> str:
@@ -62,6 +74,12 @@ def _caption(own: str) -> str:
         f"NRMSE ± half of its 95% interval: mean over test snapshots and seeds. vs {_NAMES[own]}: difference, "
         "paired by seed and trajectory; a tie if its 95% interval holds 0. AUC_pr: lower covers better."
     )
+
+
+def _heading(summary: dict[str, Any], name: str) -> str:
+    tested = summary["corpus"][f"test.{name}"]
+    alone = "; one trajectory, so the interval tells of seeds alone" if tested["groups"] == 1 else ""
+    return f"\ntest set: {name} ({tested['snapshots']} snapshots{alone})"
 
 
 def _percent(figures: dict[str, Any]) -> str:

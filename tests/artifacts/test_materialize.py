@@ -297,3 +297,9 @@ def test_the_serial_executor_reads_in_the_order_of_the_requests_and_merges_all_p
 def test_a_manifest_is_json_with_sorted_keys(toy: Any, tmp_path: Path) -> None:
     content = (materialize(toy(), root=tmp_path, executor=SerialExecutor()).folder / "manifest.json").read_text()
     assert content == json.dumps(json.loads(content), sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+
+def test_names_that_differ_share_no_file() -> None:
+    names = ["a/b", "a__b", "a_/b", "a/_b", "a___b", "a/b/c", "a__b/c", "a/b__c"]
+    assert len({Part(name).stem for name in names}) == len(names)
+    assert not any("/" in Part(name).stem for name in names)

@@ -236,3 +236,24 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_the_run_and_the_way_ou
 ) -> None:
     with pytest.raises(WorkError, match=r"Training run 'a': the loss is (nan|inf) .* lower training\.learning_rate"):
         train(feed_of(), LINEAR, recipe(learning_rate=1e30, **settings), "a")
+
+
+def test_a_run_whose_last_window_is_vacuum_is_not_dead() -> None:
+    """A slab of a surface: most slabs of points are empty, and there a ReLU output is rightly 0."""
+    rng = np.random.default_rng(5)
+    slabs = [Slab("s", "d", start * 64, start * 64 + 64, 64) for start in range(9)]
+    x = rng.normal(size=(9 * 64, 2)).astype(np.float32)
+    x[:, 0] = np.repeat(np.where(np.arange(9) < 2, 1.0, -1.0), 64) + 0.01 * x[:, 0]
+    density = np.where(x[:, 0] > 0, 1.0 + 0.1 * x[:, 1], 0.0).astype(np.float32)
+
+    def read(wanted: Sequence[Slab]) -> Iterator[pa.Table]:
+        for slab in wanted:
+            rows = slice(slab.start, slab.stop)
+            features = pa.FixedSizeListArray.from_arrays(pa.array(x[rows].ravel()), 2)
+            yield pa.table({"features": features, "density": density[rows]})
+
+    feed = Feed(slabs, read, 2, window=64, cache=1e9)
+    recipe = Recipe(1e-2, 0.0, "constant", 16, 64, epochs=12)
+    trained = train(feed, Architecture(2, (16,), "gelu", "relu"), recipe, "vacuum")
+    assert trained.redrawn == 0
+    assert bool((trained.model.predict(torch.from_numpy(x[:128])) > 0).any())

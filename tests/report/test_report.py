@@ -131,10 +131,18 @@ def summary() -> dict[str, Any]:
         "name": "al",
         "method": "ccs",
         "prune": 0.9,
-        "corpus": {"train": {"snapshots": 8, "groups": 4, "points": 1000}},
+        "corpus": {
+            "train": {"snapshots": 8, "groups": 4, "points": 1000},
+            "test.bulk": {"snapshots": 6, "groups": 3, "points": 600},
+            "test.defects": {"snapshots": 1, "groups": 1, "points": 100},
+        },
         "steps": 3000,
         "methods": {name: {"kept": [kept, kept], "rate": rate} for name, (kept, rate) in methods.items()},
-        "coverage": {"random": {"auc": 0.1234}, "ccs": {"auc": 0.2347}, "grand": {"auc": 9.8761}},
+        "coverage": {
+            "random": {"auc": 0.1234, "difference": {"verdict": "lower"}},
+            "ccs": {"auc": 0.2347},
+            "grand": {"auc": 9.8761, "difference": {"verdict": "higher"}},
+        },
         "evaluation": {
             "bulk": {
                 "full": figures(0.0101, 0.0002, "lower", -0.0012),
@@ -154,16 +162,23 @@ def summary() -> dict[str, Any]:
 
 def test_the_table_shows_every_method_with_its_error_verdict_and_coverage() -> None:
     page = shown(print_summary, summary())
-    bulk, defects = page.split("test set: defects")
+    bulk, rest = page.split("test set: defects")
+    defects, coverage = rest.split("coverage of validation points")
     rows = {line.strip().split("  ")[0]: " ".join(line.split()) for line in bulk.split("\n")}
     assert rows["full corpus"] == "full corpus 1,000 0.0% 1.010 ± 0.020 better by 0.120"
-    assert rows["random points"] == "random points 100 90.0% 1.150 ± 0.310 tie 0.123"
-    assert rows["CCS"] == "CCS 101 89.9% 1.130 ± 0.030 0.235"
-    assert rows["GraNd"] == "GraNd 102 89.8% 3.450 worse by 2.320 9.876"
+    assert rows["random points"] == "random points 100 90.0% 1.150 ± 0.310 tie"
+    assert rows["CCS"] == "CCS 101 89.9% 1.130 ± 0.030"
+    assert rows["GraNd"] == "GraNd 102 89.8% 3.450 worse by 2.320"
     assert "1,000 training points of 8 snapshots, 90.0% pruned; 3,000 steps per network, 2 seeds" in " ".join(
         bulk.split()
     )
-    assert "9.876" not in defects
+    covered = {line.strip().split("  ")[0]: " ".join(line.split()) for line in coverage.split("\n")}
+    assert covered["random points"] == "random points 0.123 better"
+    assert covered["CCS"] == "CCS 0.235"
+    assert covered["GraNd"] == "GraNd 9.876 worse"
+    assert "full corpus" not in covered
+    assert "one trajectory" in defects
+    assert "one trajectory" not in bulk
     assert "2.000 ± 0.100" in defects
 
 
