@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import coreset
@@ -151,10 +152,11 @@ def test_the_dataset_is_the_same_from_ray(finished: Path) -> None:
 
     dataset = coreset.open(finished)
     try:
-        rows = dataset.to_ray().to_pandas().sort_values(["snapshot", "index"])
+        tables = list(dataset.to_ray().iter_batches(batch_size=None, batch_format="pyarrow"))
     finally:
         ray.shutdown()
-    expected = dataset.to_pandas().sort_values(["snapshot", "index"])
-    assert list(rows.columns) == list(expected.columns)
-    assert np.array_equal(np.stack(rows.pop("descriptor")), np.stack(expected.pop("descriptor")))
-    assert rows.reset_index(drop=True).equals(expected.reset_index(drop=True))
+    rows = pa.concat_tables(tables).sort_by([("snapshot", "ascending"), ("index", "ascending")])
+    expected = dataset.to_arrow().sort_by([("snapshot", "ascending"), ("index", "ascending")])
+    assert rows.column_names == expected.column_names
+    for name in expected.column_names:
+        assert rows.column(name).to_pylist() == expected.column(name).to_pylist(), name
