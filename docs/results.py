@@ -12,15 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = {
-    "full": "full corpus",
-    "random": "random points",
-    "random-snapshots": "random snapshots",
-    "grand": "GraNd",
-    "ccs": "CCS",
-    "cut-random": "cut-random",
-    "loss": "loss",
-}
+from coreset.report.table import METHOD_NAMES
 
 HEAD = """# Results
 
@@ -73,9 +65,9 @@ def page(summary: dict[str, Any]) -> None:
             + (" AUC_pr, Bohr | minus CCS [95%] |" if number == 0 else "")
         )
         print("|---|---:|---:|---:|---|" + ("---:|---|" if number == 0 else ""))
-        for method in (name for name in NAMES if name in summary["methods"]):
+        for method in (name for name in METHOD_NAMES if name in summary["methods"]):
             kept = summary["methods"][method]
-            row = [NAMES[method], f"{kept['kept'][0]:,}", spread(evaluated[method])]
+            row = [METHOD_NAMES[method], f"{kept['kept'][0]:,}", spread(evaluated[method])]
             difference = evaluated[method].get("difference")
             row += [spread(difference), difference["verdict"]] if difference else ["", ""]
             if number == 0:

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-_NAMES = {
+METHOD_NAMES = {
     "full": "full corpus",
     "random": "random points",
     "random-snapshots": "random snapshots",
@@ -51,12 +51,12 @@ def _print_table(
     """One row per method: its name, figures to the right, and how it compares with the job's own."""
     own = summary["method"]
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("trained on", no_wrap=True, min_width=max(map(len, _NAMES.values())))
+    table.add_column("trained on", no_wrap=True, min_width=max(map(len, METHOD_NAMES.values())))
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column(f"vs {_NAMES[own]}", no_wrap=True)
+    table.add_column(f"vs {METHOD_NAMES[own]}", no_wrap=True)
     for method, *figures in rows:
-        table.add_row(_NAMES[method], *figures, style="bold" if method == own else None)
+        table.add_row(METHOD_NAMES[method], *figures, style="bold" if method == own else None)
     console.print(table)
 
 
@@ -71,7 +71,7 @@ def _title(summary: dict[str, Any]) -> str:
 
 def _caption(own: str) -> str:
     return (
-        f"NRMSE ± half of its 95% interval: mean over test snapshots and seeds. vs {_NAMES[own]}: difference, "
+        f"NRMSE ± half of its 95% interval: mean over test snapshots and seeds. vs {METHOD_NAMES[own]}: difference, "
         "paired by seed and trajectory; a tie if its 95% interval holds 0. AUC_pr: lower covers better."
     )
 
