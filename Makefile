@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: run test check docs curve results clean
+.PHONY: run test check docs results system clean
 
 run: $(VENV)/.run
 	$(BIN)/coreset run jobs/al.yaml
@@ -20,17 +20,19 @@ check: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
 
-# The picture of the README: `make run` at five pruning rates, sharing what does not depend on the rate. About half an hour.
-RATES := 0.5 0.8 0.95 0.99
-curve: run $(VENV)/.test
-	for rate in $(RATES); do \
-	  $(BIN)/coreset run jobs/al.yaml --set select.prune=$$rate --out runs/al-$$rate --store runs/al/artifacts || exit; done
-	$(BIN)/python docs/pruning_curve.py docs/pruning-curve-al.svg runs/al $(RATES:%=runs/al-%)
+# docs/results.md and its figures. About three hours on two cores; PSEUDOPOTENTIALS=DIR adds the energies (docs/energies.md).
+SWEEPS := al-sweep water-sweep crfeconi-sweep
+ENERGY := $(if $(PSEUDOPOTENTIALS),--set energy.pseudopotentials=$(abspath $(PSEUDOPOTENTIALS)))
 
-# docs/results.md: the three jobs and the curve. About an hour on two cores.
-results: curve
-	for job in water crfeconi; do $(BIN)/coreset run jobs/$$job.yaml || exit; done
-	$(BIN)/python docs/results.py runs/al runs/water runs/crfeconi > docs/results.md
+results: $(VENV)/.test $(VENV)/.docs
+	for job in $(SWEEPS) al-noise; do $(BIN)/coreset sweep jobs/$$job.yaml $(ENERGY) || exit; done
+	for job in $(SWEEPS); do $(BIN)/coreset report runs/$$job || exit; done
+	$(BIN)/python docs/results.py $(SWEEPS:%=runs/%) --noise runs/al-noise > docs/results.md
+
+# What some tests run where it is there, and skip where it is not: a real browser, and an engine for energies.
+system:
+	apt-get update --quiet
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends abinit abinit-data chromium chromium-driver
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("coreset needs Python 3.11 or newer, found " + sys.version) if sys.version_info < (3, 11) else 0'

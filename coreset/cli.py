@@ -115,6 +115,54 @@ def run(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, .
 @job_options
 @json_option
 @reports_errors
+def sweep(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Methods × pruning rates × seeds, and studies of single settings. Run again to resume."""
+    from coreset.atomic import write_json
+    from coreset.report.table import print_sweep
+    from coreset.session import open_session, package
+    from coreset.summary import summarise
+    from coreset.sweep import Sweep, check_sweep
+    from coreset.sweep_summary import summarise_sweep
+
+    session = open_session(job, out, store, overrides)
+    check_sweep(Sweep(session.pipeline(lambda stages: [])), str(job))
+    with _executor(session.job) as executor, session.recorded(executor) as pipeline:
+        swept = Sweep(pipeline)
+        products = swept.run()
+        own = pipeline.run()
+        package(session, own)
+        write_json(session.folder.summary, summarise(pipeline, own))
+        command = " ".join(["coreset sweep", str(job), *(f"--set {each}" for each in overrides)])
+        figures = summarise_sweep(swept, products, session.folder.path, command)
+        write_json(session.folder.sweep, figures)
+    if as_json:
+        click.echo(json.dumps(figures, indent=1))
+        return
+    print_sweep(figures, _out)
+    _out.print(f"Figures: {_shown(session.folder.sweep)}", highlight=False, soft_wrap=True)
+    _out.print(f"Report:  coreset report {_shown(session.folder.path)}", highlight=False, soft_wrap=True)
+
+
+@main.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The page.  [default: DIR/report.html]")
+@reports_errors
+def report(directory: Path, out: Path | None) -> None:
+    """One self-contained HTML page: what was kept, what it costs, what it saves, and the evidence."""
+    from coreset.atomic import write_bytes
+    from coreset.report.page import build_page
+    from coreset.session import absolute_output
+
+    page = build_page(directory)
+    destination = absolute_output(out or directory / "report.html", "--out")
+    write_bytes(destination, page.encode())
+    click.echo(f"{_shown(destination)}: {destination.stat().st_size / 1e6:.1f} MB")
+
+
+@main.command()
+@job_options
+@json_option
+@reports_errors
 def score(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Importance scores alone."""
     from coreset.session import open_session
@@ -136,24 +184,34 @@ def score(job: Path, out: Path | None, store: Path | None, overrides: tuple[str,
 @main.command()
 @job_options
 @click.option("--calibrate", is_flag=True, help="Measure this machine first, and remember it.")
+@click.option("--sweep", "swept", is_flag=True, help="Plan `coreset sweep` instead of `coreset run`.")
 @json_option
 @reports_errors
 def plan(
-    job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], calibrate: bool, as_json: bool
+    job: Path,
+    out: Path | None,
+    store: Path | None,
+    overrides: tuple[str, ...],
+    calibrate: bool,
+    swept: bool,
+    as_json: bool,
 ) -> None:
     """Points, bytes, floating-point work, stages done and to do, estimated time; starts nothing."""
     from coreset import plan as planning
     from coreset.report.plan import print_plan
     from coreset.session import open_session
+    from coreset.sweep import Sweep, check_sweep
     from coreset.workflow import Pipeline
 
     session = open_session(job, out, store, overrides)
     session.folder.expect_free_for(session.job.name)
-    ledger = planning.Ledger(session.store, session.split.train.points, session.job.select.prune)
-    pipeline = Pipeline(session.job, session.split, ledger.materialize, planning.known_cutoff)
+    ledger = planning.Ledger(session.store, session.split.train.points)
+    pipeline = Pipeline(session.job, session.split, ledger.materialize, session.engine, planning.known_cutoff)
+    if swept:
+        check_sweep(Sweep(pipeline), str(job))
     rates = planning.calibrate(pipeline) if calibrate else planning.stored_rates()
     workers = session.job.cluster.workers or os.cpu_count() or 1
-    figures = planning.plan(pipeline, ledger, rates, workers)
+    figures = planning.plan(pipeline, ledger, rates, workers, swept)
     if as_json:
         click.echo(json.dumps(figures, indent=1))
     else:

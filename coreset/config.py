@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -46,6 +46,8 @@ def _share_or_auto(value: Any) -> Any:
 
 MethodName = Annotated[str, AfterValidator(_known_method)]
 Pattern = Annotated[str, AfterValidator(_compiles)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
+Division = Annotated[int, Field(ge=1)]
 
 
 class _Section(BaseModel):
@@ -107,6 +109,16 @@ class TrainingSection(_Section):
         "constant",
         description="`cosine` lets the rate decay to zero. Scoring runs keep it constant, whatever is said here.",
     )
+    average: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay per step of averaged weights, such as 0.99; 0 averages nothing. Scoring runs never do.",
+    )
+    checks: int = Field(0, ge=0, description="How often an evaluation run looks at its validation error; 0 is never.")
+    keep: Literal["last", "best"] = Field(
+        "last", description="Which weights are kept: the last, or those of the check with the least validation error."
+    )
     batch: int = Field(1024, ge=1)
     epochs: int = Field(
         60, ge=1, description="Length of a training on the whole corpus; evaluation takes as many steps."
@@ -115,6 +127,12 @@ class TrainingSection(_Section):
     cache: float = Field(
         2.0, ge=0, description="GiB of descriptors that one worker may hold; beyond it they are computed anew."
     )
+
+    @model_validator(mode="after")
+    def _best_of_something(self) -> TrainingSection:
+        if self.keep == "best" and not self.checks:
+            raise ValueError("keep: best chooses among checks, expected training.checks of at least 1, found 0")
+        return self
 
 
 class ScoreSection(_Section):
@@ -169,6 +187,81 @@ class EvaluationSection(_Section):
     steps: int | None = Field(None, ge=1, description="Default: `training.epochs` epochs of the whole corpus.")
 
 
+class EnergySection(_Section):
+    """Energies of the predicted densities: one diagonalisation and the Harris–Foulkes functional (paper, V.6)."""
+
+    engine: Literal["abinit", "sparc", "eminus"] = Field(
+        "abinit", description="The program that diagonalises. `eminus` brings its own pseudopotentials, for tests."
+    )
+    pseudopotentials: str | None = Field(
+        None,
+        description="Folder of the files that the densities were computed with, relative to the job file; without it "
+        "no energy is computed, and the report says so.",
+    )
+    cutoff: float = Field(15.0, gt=0, description="Plane-wave cutoff, Ha; a real-space engine has the density's grid.")
+    smearing: float = Field(0.002, gt=0, description="kT of the Fermi–Dirac occupations, Ha.")
+    kpoints: tuple[Division, Division, Division] = Field((1, 1, 1), strict=False, description="Gamma-centred.")
+    snapshots: int = Field(6, ge=1, description="Of each test set, spread evenly over its names.")
+    seeds: int = Field(1, ge=1, description="Networks per method and rate whose densities are taken.")
+    methods: tuple[MethodName, ...] = Field(("full", "random", "grand", "ccs"), strict=False)
+    rates: tuple[Rate, ...] = Field((0.9, 0.99), strict=False, description="Pruning rates of a sweep.")
+
+
+class EpochsSection(_Section):
+    """Protocol `epochs`: every network sees its own coreset equally often, so a small one trains for fewer steps."""
+
+    epochs: int = Field(20, ge=1)
+    rates: tuple[Rate, ...] = Field((0.8, 0.9, 0.95, 0.99), strict=False)
+    methods: tuple[MethodName, ...] = Field(("random", "grand", "ccs"), strict=False)
+
+
+class StudiesSection(_Section):
+    """One setting of CCS at a time is changed, all others as the job has them. An empty list leaves a study out."""
+
+    rates: tuple[Rate, ...] = Field((0.9, 0.99), strict=False)
+    seeds: int = Field(3, ge=1)
+    cutoffs: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((), strict=False, description="β.")
+    strata: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
+    score_epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
+    score_runs: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
+
+
+class RecipeSection(_Section):
+    """Another way to train, as far as it differs from `training`."""
+
+    schedule: Literal["constant", "cosine"] | None = None
+    average: float | None = Field(None, ge=0, lt=1)
+    keep: Literal["last", "best"] | None = None
+
+
+class NoiseSection(_Section):
+    """How much one training differs from the next: the same coresets, trained in several ways."""
+
+    rate: Rate = 0.99
+    method: MethodName = "ccs"
+    seeds: int = Field(8, ge=2)
+    recipes: dict[str, RecipeSection] = Field({}, description="A name and what differs from `training`, each.")
+
+
+class SweepSection(_Section):
+    """What `coreset sweep` trains: methods × rates × seeds, and studies of single settings."""
+
+    rates: tuple[Rate, ...] = Field((0.5, 0.8, 0.9, 0.95, 0.99), min_length=1, strict=False)
+    methods: tuple[MethodName, ...] = Field(
+        ("random", "random-snapshots", "grand", "ccs", "cut-random", "loss"), min_length=1, strict=False
+    )
+    seeds: int = Field(5, ge=1, description="Networks per method and rate; each redraws selection and initialisation.")
+    protocols: tuple[Literal["steps", "epochs"], ...] = Field(
+        ("steps",),
+        min_length=1,
+        strict=False,
+        description="`steps`: all networks train for `evaluation.steps`. `epochs`: as the section of that name says.",
+    )
+    epochs: EpochsSection = EpochsSection()
+    studies: StudiesSection = StudiesSection()
+    noise: NoiseSection = NoiseSection()
+
+
 class OutputSection(_Section):
     """What people download."""
 
@@ -202,6 +295,8 @@ class Job(_Section):
     select: SelectSection = SelectSection()
     coverage: CoverageSection = CoverageSection()
     evaluation: EvaluationSection = EvaluationSection()
+    sweep: SweepSection = SweepSection()
+    energy: EnergySection = EnergySection()
     output: OutputSection = OutputSection()
     cluster: ClusterSection = ClusterSection()
 
@@ -328,12 +423,15 @@ def _explain(error: ValidationError, path: Path, text: str, overrides: Sequence[
 
 
 def _known_keys(location: Sequence[str]) -> list[str]:
-    model: type[BaseModel] = Job
-    for step in location:
-        annotation = model.model_fields[step].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+    model: Any = Job
+    steps = iter(location)
+    for step in steps:
+        model = model.model_fields[step].annotation
+        if get_origin(model) is dict:
+            next(steps, None)  # a name of the user's
+            model = get_args(model)[1]
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
             return []
-        model = annotation
     return list(model.model_fields)
 
 

@@ -39,6 +39,11 @@ class RunFolder:
         """Every figure that is shown."""
         return self.path / "summary.json"
 
+    @property
+    def sweep(self) -> Path:
+        """Every figure of a sweep."""
+        return self.path / "sweep.json"
+
     def read(self) -> dict[str, Any]:
         """The record of the last run. Raises RequestError where there is none."""
         try:

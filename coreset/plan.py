@@ -21,6 +21,7 @@ from coreset.stages.extraction import Extraction
 from coreset.stages.scoring import Scoring
 from coreset.stages.selection import Selection
 from coreset.stages.training import Training
+from coreset.sweep import Sweep
 from coreset.workflow import Pipeline, Proxies, best_cutoff
 
 
@@ -59,7 +60,6 @@ class Ledger:
 
     root: Path
     points: int
-    prune: float
     entries: list[tuple[Stage, bool]] = field(default_factory=list)
 
     def materialize(self, stages: Sequence[Stage]) -> list[Artifact]:
@@ -71,22 +71,24 @@ class Ledger:
         self.entries.append((stage, done))
         if done:
             return Artifact(self.root / stage.folder)
-        kept = keep(self.points, self.prune) if isinstance(stage, Selection) and stage.method != "full" else self.points
+        kept = keep(self.points, stage.settings.get("prune", 0)) if isinstance(stage, Selection) else self.points
         return Planned(self.root / stage.folder, {"kept": kept}, stage.digest)
 
 
-def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int) -> dict[str, Any]:
-    """Figures of every stage, in order: parts, work, and an estimate of the time on so many workers.
+def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: bool = False) -> dict[str, Any]:
+    """Figures of every stage of a run, or of a sweep and the run it ends with, in order: parts, work, estimated time.
 
     `pipeline` must have been made with `ledger.materialize`. A β that is still to be chosen is taken as the largest
     candidate; the stages behind it count as to do.
     """
+    if sweep:
+        Sweep(pipeline).run()
     pipeline.run()
     network = pipeline.job.network
     widths = (pipeline.descriptor.length, *network.hidden, 1)
     multiplications = sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
     rows: dict[str, dict[str, Any]] = {}
-    for stage, done in ledger.entries:
+    for stage, done in {stage.digest: (stage, done) for stage, done in ledger.entries}.values():
         flops, described = _work(stage, multiplications)
         row = rows.setdefault(stage.title, {"artifacts": 0, "done": 0, "flops": 0.0, "points": 0, "seconds": 0.0})
         row["artifacts"] += 1

@@ -41,8 +41,8 @@ def predict_snapshots(
             f"SNAPSHOT: expected snapshots of different names, found {max(names, key=names.count)!r} twice."
         )
     destination = absolute_output(out or directory / "predictions", "--out")
-    ledger = Ledger(session.store, session.split.train.points, session.job.select.prune)
-    pipeline = Pipeline(session.job, session.split, ledger.materialize, known_cutoff)
+    ledger = Ledger(session.store, session.split.train.points)
+    pipeline = Pipeline(session.job, session.split, ledger.materialize, decide=known_cutoff)
     model, _ = load(_model(pipeline, ledger, method, run, directory).path("model"))
     figures = []
     for snapshot, density in sources:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from coreset.artifacts.stage import Stage
 from coreset.config import Job, load_job
 from coreset.corpus.split import Split, split
 from coreset.corpus.store import Corpus
+from coreset.energies.engine import Engine, Settings
 from coreset.errors import CoresetError, RequestError
 from coreset.folder import RECORD, RunFolder
 from coreset.publishing.card import dataset_card
@@ -57,10 +58,12 @@ class Session:
     split: Split
     folder: RunFolder
     store: Path
+    engine: Engine | None = None
+    """What computes energies; None where the job names no pseudopotentials."""
 
     def pipeline(self, materialize: Callable[[Sequence[Stage]], list[Artifact]]) -> Pipeline:
         """The pipeline of this job."""
-        return Pipeline(self.job, self.split, materialize)
+        return Pipeline(self.job, self.split, materialize, self.engine)
 
     @contextmanager
     def recorded(self, executor: Executor) -> Iterator[Pipeline]:
@@ -117,7 +120,9 @@ def open_session(job_file: Path, out: Path | None, store: Path | None, overrides
     """Reads and checks everything that can be checked without computing. Raises RequestError; writes nothing."""
     job = load_job(job_file, overrides)
     corpus = _open_corpus(job_file, job)
-    return _session(job_file, job, corpus, RunFolder(absolute_output(out or Path("runs") / job.name, "--out")), store)
+    folder = RunFolder(absolute_output(out or Path("runs") / job.name, "--out"))
+    session = _session(job_file, job, corpus, folder, store)
+    return replace(session, engine=_engine(session))
 
 
 def reopen_session(folder: RunFolder) -> Session:
@@ -148,6 +153,23 @@ def _session(job_file: Path, job: Job, corpus: Corpus, folder: RunFolder, store:
             f"--store: expected a folder for the artifacts, found the file {store}; use another --store."
         )
     return Session(job_file, job, divided, folder, store)
+
+
+def _engine(session: Session) -> Engine | None:
+    """What computes this job's energies. Raises RequestError where it, or what it needs, is missing."""
+    section = session.job.energy
+    if section.pseudopotentials is None and section.engine != "eminus":
+        return None
+    from coreset.energies import engine
+
+    folder = None if section.pseudopotentials is None else session.job_file.parent / section.pseudopotentials
+    made = engine(section.engine, Settings(section.cutoff, section.smearing, section.kpoints), folder)
+    tests = session.split.tests.values()
+    try:
+        made.check({int(z) for points in tests for snapshot in points.snapshots for z in snapshot.numbers})
+    except RequestError as error:
+        raise RequestError(f"{session.job_file}: energy: {error}") from None
+    return made
 
 
 def _open_corpus(job_file: Path, job: Job) -> Corpus:

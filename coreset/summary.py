@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from coreset.artifacts.manifest import Artifact
 from coreset.corpus.split import SnapshotSet
-from coreset.numerics.intervals import Estimate, crossed_interval, verdict
+from coreset.estimates import bounds, difference, estimate, figure, measured
+from coreset.numerics.intervals import Estimate, verdict
 from coreset.stages.coverage import minima, query_groups
 from coreset.workflow import Pipeline, Products, Proxies, proxy_errors
 
@@ -19,42 +20,47 @@ def summarise(pipeline: Pipeline, products: Products) -> dict[str, Any]:
 
     `evaluation.<set>.<method>` holds mean NRMSE over test snapshots and seeds with its 95% interval, and `difference`:
     the same networks' error minus that of the job's own method, paired by seed and trajectory, with a verdict.
+    `figures` has the same for every figure of the error field, and for the energy where the job asks for it.
     """
     job, split = pipeline.job, pipeline.split
-    names = {"train": split.train, "validation": split.validation, **{f"test.{k}": v for k, v in split.tests.items()}}
     return {
         "name": job.name,
         "method": job.select.method,
         "prune": job.select.prune,
-        "corpus": {
-            name: {"snapshots": len(points.snapshots), "groups": len(points.groups), "points": points.points}
-            for name, points in names.items()
-        },
-        "scores": _scores(products),
-        "cutoff": _cutoff(pipeline, products),
+        "corpus": corpus_figures(pipeline),
+        "scores": {**score_figures(products.scores), **_trained(products.score_models)},
+        "cutoff": cutoff_figures(pipeline, products.cutoff, products.proxies),
         "methods": {
             name: {**_kept(pipeline, runs), **_trained(products.models[name])}
             for name, runs in products.selections.items()
         },
-        "coverage": _coverage(pipeline, products.coverages),
+        "coverage": coverage_figures(pipeline, products.coverages),
         "steps": pipeline.steps,
-        "evaluation": {
-            name: _evaluation(pipeline, points, products.evaluations[name]) for name, points in split.tests.items()
-        },
+        "evaluation": {name: _evaluation(pipeline, points, products, name) for name, points in split.tests.items()},
         "rows": products.coreset.figures["rows"],
     }
 
 
-def _scores(products: Products) -> dict[str, Any]:
-    figures = products.scores.figures
+def corpus_figures(pipeline: Pipeline) -> dict[str, dict[str, int]]:
+    """Snapshots, trajectories and points of every set."""
+    split = pipeline.split
+    names = {"train": split.train, "validation": split.validation, **{f"test.{k}": v for k, v in split.tests.items()}}
     return {
-        "runs": len(products.score_models),
+        name: {"snapshots": len(points.snapshots), "groups": len(points.groups), "points": points.points}
+        for name, points in names.items()
+    }
+
+
+def score_figures(scores: Artifact) -> dict[str, Any]:
+    """What is to be told of the scores themselves."""
+    figures = scores.figures
+    return {
+        "runs": len(figures["zero"]),
         "points": figures["points"],
         "zero_gradient": [zero / figures["points"] for zero in figures["zero"]],
         "zero_everywhere": figures["zero_everywhere"],
         "descriptor_fallback": figures["fallback"],
         "rank_correlation": figures["rank_correlation"],
-        **_trained(products.score_models),
     }
 
 
@@ -67,16 +73,16 @@ def _trained(models: list[Artifact]) -> dict[str, Any]:
 _TRAINED = {"loss": "loss", "dead_share": "dead", "redrawn": "redrawn"}
 
 
-def _cutoff(pipeline: Pipeline, products: Products) -> dict[str, Any]:
-    if products.proxies is None:
-        return {"value": products.cutoff, "chosen": "stated in the job file"}
-    proxies = products.proxies
+def cutoff_figures(pipeline: Pipeline, cutoff: float, proxies: Proxies | None) -> dict[str, Any]:
+    """β, and the validation errors that it was chosen by."""
+    if proxies is None:
+        return {"value": cutoff, "chosen": "stated in the job file"}
     curve = [
-        {"cutoff": beta, **_interval(_estimate(errors, pipeline.split.validation))}
+        {"cutoff": beta, **_interval(estimate(errors, pipeline.split.validation))}
         for beta, errors in zip(proxies.cutoffs, proxy_errors(proxies), strict=True)
     ]
     return {
-        "value": products.cutoff,
+        "value": cutoff,
         "chosen": "smallest mean NRMSE on the validation groups",
         "curve": curve,
         **_cost(proxies),
@@ -94,7 +100,8 @@ def _kept(pipeline: Pipeline, runs: list[Artifact | None]) -> dict[str, Any]:
     return {"kept": kept, "rate": 1 - kept[0] / points}
 
 
-def _coverage(pipeline: Pipeline, coverages: dict[str, Artifact]) -> dict[str, Any]:
+def coverage_figures(pipeline: Pipeline, coverages: Mapping[str, Artifact]) -> dict[str, Any]:
+    """AUC_pr of each method's coreset, and its paired difference from that of the job's own method."""
     from coreset.numerics.coverage import paired_difference
 
     against, queries = pipeline.split.validation, pipeline.job.coverage.queries
@@ -105,38 +112,38 @@ def _coverage(pipeline: Pipeline, coverages: dict[str, Artifact]) -> dict[str, A
         figures = artifact.figures
         found[name] = {"auc": figures["auc"], "interval": figures["interval"], "p": figures["p"], "r": figures["r"]}
         if own is not None and artifact is not own:
-            difference = paired_difference(minima(artifact), minima(own), groups)
-            low, high = difference.interval
+            paired = paired_difference(minima(artifact), minima(own), groups)
+            low, high = paired.interval
             side = "higher" if low > 0 else "lower" if high < 0 else "tie"
-            found[name]["difference"] = {"value": difference.value, **_bounds(low, high), "verdict": side}
+            found[name]["difference"] = {"value": paired.value, **bounds(low, high), "verdict": side}
     return found
 
 
-def _evaluation(pipeline: Pipeline, points: SnapshotSet, evaluation: Artifact) -> dict[str, Any]:
-    errors = np.array([shard["figures"]["nrmse"] for shard in evaluation.shards]).T
-    by_method = dict(zip(pipeline.methods, errors.reshape(len(pipeline.methods), -1, errors.shape[1]), strict=True))
+def _evaluation(pipeline: Pipeline, points: SnapshotSet, products: Products, test: str) -> dict[str, Any]:
+    by_method = {name: measured(products.evaluations[test][name]) for name in pipeline.methods}
+    energies = products.energies.get(test)
     own = by_method[pipeline.job.select.method]
     found: dict[str, Any] = {}
     for name, values in by_method.items():
-        found[name] = {**_interval(_estimate(values, points)), "by_seed": values.mean(1).tolist()}
+        figures = {what: figure(each, points) for what, each in values.items()}
+        if energies is not None and name in energies.models:
+            figures["energy"] = figure(energies.errors(name), energies.points)
+        errors = values["nrmse"]
+        found[name] = {
+            **_interval(estimate(errors, points)),
+            "by_seed": errors.mean(1).tolist(),
+            "figures": figures,
+        }
         if name != pipeline.job.select.method:
-            difference = _estimate(values - own, points)
-            found[name]["difference"] = {**_interval(difference), "verdict": verdict(difference)}
+            found[name]["difference"] = _difference(errors - own["nrmse"], points)
+            found[name]["differences"] = {what: difference(values[what] - own[what], points) for what in values}
     return found
 
 
-def _estimate(values: np.ndarray, points: SnapshotSet) -> Estimate:
-    """Mean and interval of values of shape [seeds, snapshots]; the snapshots of a trajectory count as one group."""
-    column = {snapshot.name: i for i, snapshot in enumerate(points.snapshots)}
-    groups = [[column[snapshot.name] for snapshot in members] for members in points.groups.values()]
-    by_group = np.stack([values[:, members].mean(1) for members in groups], axis=1)
-    return crossed_interval(by_group, np.array([len(members) for members in groups], dtype=np.float64))
+def _difference(values: np.ndarray, points: SnapshotSet) -> dict[str, Any]:
+    found = estimate(values, points)
+    return {**_interval(found), "verdict": verdict(found)}
 
 
-def _interval(estimate: Estimate) -> dict[str, Any]:
-    return {"nrmse": estimate.value, **_bounds(estimate.low, estimate.high)}
-
-
-def _bounds(low: float, high: float) -> dict[str, float | None]:
-    """JSON has no NaN: an interval that a single seed or group cannot have is null."""
-    return {"low": low if math.isfinite(low) else None, "high": high if math.isfinite(high) else None}
+def _interval(found: Estimate) -> dict[str, Any]:
+    return {"nrmse": found.value, **bounds(found.low, found.high)}

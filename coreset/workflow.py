@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,19 +15,28 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Stage
 from coreset.config import Job
 from coreset.corpus.split import SnapshotSet, Split
+from coreset.energies.engine import Engine
 from coreset.errors import RequestError
 from coreset.methods import METHODS
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.coverage import Coverage
+from coreset.stages.energy import HarrisFoulkes, energy_errors, spread_evenly
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
 from coreset.stages.scoring import Scoring
 from coreset.stages.selection import Selection
 from coreset.stages.training import Length, Training
 
+Key = TypeVar("Key", bound=Hashable)
+
 Materialize = Callable[[Sequence[Stage]], list[Artifact]]
 """Makes the artifacts of stages that run in the same place; a plan's version only looks whether they stand."""
+
+
+PLAIN: dict[str, Any] = {"average": 0.0, "checks": 0, "keep": "last"}
+"""What scoring runs and proxies do not do. The score is of a state in the middle of a training, so it is of the weights
+as they are, under a rate that does not depend on where the training stops."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,20 @@ def best_cutoff(proxies: Proxies) -> float:
 
 
 @dataclass(frozen=True)
+class Energies:
+    """F_HF of some snapshots of a test set."""
+
+    points: SnapshotSet
+    reference: Artifact
+    models: dict[Hashable, list[Artifact]]
+    """By what the networks were asked for, seed after seed."""
+
+    def errors(self, key: Hashable) -> np.ndarray:
+        """ΔE per atom, Ha, shape [seeds, snapshots]."""
+        return np.array([energy_errors(each, self.reference) for each in self.models[key]])
+
+
+@dataclass(frozen=True)
 class Products:
     """All that a run has made."""
 
@@ -63,8 +86,10 @@ class Products:
     """By method and evaluation seed; None where a method keeps everything."""
     coverages: dict[str, Artifact]
     models: dict[str, list[Artifact]]
-    evaluations: dict[str, Artifact]
-    """By test set; the models stand method after method, seed after seed."""
+    evaluations: dict[str, dict[str, Artifact]]
+    """By test set and method; the models stand seed after seed."""
+    energies: dict[str, Energies]
+    """By test set; empty where the job names no pseudopotentials."""
     coreset: Artifact
 
 
@@ -75,6 +100,8 @@ class Pipeline:
     job: Job
     split: Split
     materialize: Materialize
+    engine: Engine | None = None
+    """What computes energies; None where the job asks for none."""
     decide: Callable[[Proxies], float] = field(default=lambda proxies: best_cutoff(proxies))
     """Picks β from the proxies' errors."""
 
@@ -87,44 +114,36 @@ class Pipeline:
         coverages = self.cover(selections)
         models = self.train(selections)
         evaluations = self.evaluate(models)
-        return Products(scores, score_models, proxies, cutoff, selections, coverages, models, evaluations, coreset)
+        taken = self.job.energy
+        energies = self.energies({name: models[name][: taken.seeds] for name in self.methods if name in taken.methods})
+        return Products(
+            scores, score_models, proxies, cutoff, selections, coverages, models, evaluations, energies, coreset
+        )
 
     def score(self) -> tuple[list[Artifact], Artifact]:
         """K networks to the scoring epoch, then the gradient norm of every point under each."""
-        length = Length(epochs=self.job.score.epoch)
-        models = self.materialize(
-            [self._training(f"score {run}", length, None, "scoring runs") for run in range(self.job.score.seeds)]
-        )
-        scores = self._one(Scoring(self.split.train, self.descriptor, tuple(models)))
-        return models, scores
+        models = self.materialize(self.scoring_runs())
+        return models, self._one(self.scoring(models))
+
+    def scoring_runs(self) -> list[Training]:
+        """The trainings whose gradients are the scores."""
+        length, changed = Length(epochs=self.job.score.epoch), PLAIN | {"schedule": "constant"}
+        seeds = range(self.job.score.seeds)
+        return [self.training(f"score {run}", length, None, "scoring runs", changed) for run in seeds]
+
+    def scoring(self, models: Sequence[Artifact]) -> Scoring:
+        """The scores under the networks of `scoring_runs`."""
+        return Scoring(self.split.train, self.descriptor, tuple(models))
 
     def cutoff(self, scores: Artifact) -> tuple[float, Proxies | None]:
         """β as the job states it, or as short trainings on CCS coresets find it on the validation groups."""
-        stated = self.job.select.cutoff
-        if stated != "auto":
-            return stated, None
-        if not any("cutoff" in METHODS[name].parameters for name in self.methods):
-            return 0.0, None
-        proxy = self.job.select.proxy
-        budget = keep(self.split.train.points, self.job.select.prune)
-        cutoffs = legal_cutoffs(proxy.cutoffs, self.split.train.points, budget)
-        runs = [(beta, run) for beta in cutoffs for run in range(proxy.seeds)]
-        selections = self.materialize([self._selection("ccs", self.seed(run), scores, beta) for beta, run in runs])
-        models = self.materialize(
-            [
-                self._training(f"proxy {run}", Length(steps=proxy.steps), selection, "proxies for β")
-                for (_, run), selection in zip(runs, selections, strict=True)
-            ]
-        )
-        evaluation = self._one(Evaluation(self.split.validation, self.descriptor, tuple(models)))
-        proxies = Proxies(cutoffs, proxy.seeds, models, evaluation)
-        return self.decide(proxies), proxies
+        return choose_cutoffs([self], scores)[0]
 
     def select(self, scores: Artifact, cutoff: float) -> dict[str, list[Artifact | None]]:
         """Every method at every evaluation seed; the first seed is the job's own."""
         seeds = range(self.job.evaluation.seeds)
         wanted = [(name, run) for name in self.methods if name != "full" for run in seeds]
-        made = self.materialize([self._selection(name, self.seed(run), scores, cutoff) for name, run in wanted])
+        made = self.materialize([self.selection(name, self.seed(run), scores, cutoff) for name, run in wanted])
         by_run = dict(zip(wanted, made, strict=True))
         return {name: [by_run.get((name, run)) for run in seeds] for name in self.methods}
 
@@ -133,7 +152,7 @@ class Pipeline:
         method = METHODS[self.job.select.method]
         selection = selections[method.name][0]
         if selection is None:
-            selection = self._one(self._selection("full", self.seed(0), scores, 0.0))
+            selection = self._one(self.selection("full", self.seed(0), scores, 0.0))
         return self._one(
             Extraction(
                 self.split.train,
@@ -160,25 +179,47 @@ class Pipeline:
         runs = [(name, run) for name in self.methods for run in range(self.job.evaluation.seeds)]
         length = Length(steps=self.steps)
         made = self.materialize(
-            [
-                self._training(f"evaluation {run}", length, selections[name][run], "evaluation runs")
-                for name, run in runs
-            ]
+            [self.training(f"evaluation {run}", length, selections[name][run], "evaluation runs") for name, run in runs]
         )
         by_run = dict(zip(runs, made, strict=True))
         return {name: [by_run[name, run] for run in range(self.job.evaluation.seeds)] for name in self.methods}
 
-    def evaluate(self, models: dict[str, list[Artifact]]) -> dict[str, Artifact]:
-        """The error of every network on every test snapshot."""
-        flat = tuple(model for runs in models.values() for model in runs)
-        sets = self.split.tests
-        made = self.materialize([Evaluation(points, self.descriptor, flat) for points in sets.values()])
-        return dict(zip(sets, made, strict=True))
+    def evaluate(self, models: Mapping[Key, list[Artifact]]) -> dict[str, dict[Key, Artifact]]:
+        """The error of every network on every test snapshot, by test set and key."""
+        wanted = [(name, key) for name in self.split.tests for key in models]
+        stages = [Evaluation(self.split.tests[name], self.descriptor, tuple(models[key])) for name, key in wanted]
+        made = dict(zip(wanted, self.materialize(stages), strict=True))
+        return {name: {key: made[name, key] for key in models} for name in self.split.tests}
+
+    def energies(self, models: Mapping[Key, list[Artifact]]) -> dict[str, Energies]:
+        """F_HF of every network's density, and of the reference, on some snapshots of each test set."""
+        if self.engine is None:
+            return {}
+        engine = self.engine
+        sets = {name: spread_evenly(points, self.job.energy.snapshots) for name, points in self.split.tests.items()}
+        runs = [None, *(model for made in models.values() for model in made)]
+        wanted = [(name, number) for name in sets for number in range(len(runs))]
+        stages = [HarrisFoulkes(sets[name], engine, self.descriptor, runs[number]) for name, number in wanted]
+        made = dict(zip(wanted, self.materialize(stages), strict=True))
+        found = {}
+        for name, points in sets.items():
+            numbers = iter(range(1, len(runs)))
+            by_key: dict[Hashable, list[Artifact]] = {
+                key: [made[name, next(numbers)] for _ in taken] for key, taken in models.items()
+            }
+            found[name] = Energies(points, made[name, 0], by_key)
+        return found
 
     @cached_property
     def descriptor(self) -> Descriptor:
         """What the networks see of a point."""
         return self.job.descriptor.resolve()
+
+    @property
+    def proxied(self) -> bool:
+        """Whether β is to be found by proxies."""
+        takes_cutoff = any("cutoff" in METHODS[name].parameters for name in self.methods)
+        return takes_cutoff and self.job.select.cutoff == "auto"
 
     @cached_property
     def methods(self) -> tuple[str, ...]:
@@ -203,7 +244,8 @@ class Pipeline:
     def _one(self, stage: Stage) -> Artifact:
         return self.materialize([stage])[0]
 
-    def _selection(self, method: str, seed: int, scores: Artifact, cutoff: float) -> Selection:
+    def selection(self, method: str, seed: int, scores: Artifact | None, cutoff: float) -> Selection:
+        """The stage that applies one method, at the job's rate."""
         select = self.job.select
         given = {
             "prune": select.prune,
@@ -216,16 +258,69 @@ class Pipeline:
         settings = {name: given[name] for name in chosen.parameters}
         return Selection(self.split.train, method, settings, scores if chosen.field else None)
 
-    def _training(self, seed: str, length: Length, selection: Artifact | None, what: str) -> Training:
+    def training(
+        self,
+        seed: str,
+        length: Length,
+        selection: Artifact | None,
+        what: str,
+        changed: Mapping[str, Any] | None = None,
+    ) -> Training:
+        """The stage that trains one network, on a selection or on everything; `changed` overrides the settings."""
         training = self.job.training
-        settings = training.model_dump(include={"learning_rate", "weight_decay", "schedule", "batch", "window"})
-        if length.epochs is not None:
-            # The score is taken in the middle of a training, so its rate must not depend on where that stops.
-            settings["schedule"] = "constant"
+        settings = training.model_dump(exclude={"optimizer", "epochs", "cache"}) | dict(changed or {})
         network = self.job.network.model_dump()
+        points, validation = self.split.train, self.split.validation
         return Training(
-            self.split.train, self.descriptor, network, settings, length, seed, selection, training.cache, what
+            points, self.descriptor, network, settings, length, seed, validation, selection, training.cache, what
         )
+
+
+def choose_cutoffs(pipelines: Sequence[Pipeline], scores: Artifact) -> list[tuple[float, Proxies | None]]:
+    """β of each pipeline; they differ in the pruning rate alone, and their proxies train together."""
+    proxied = [pipeline for pipeline in pipelines if pipeline.proxied]
+    if not proxied:
+        return [(_stated(pipeline), None) for pipeline in pipelines]
+    shared = proxied[0]
+    proxy, train = shared.job.select.proxy, shared.split.train
+    by_pipeline = [
+        legal_cutoffs(proxy.cutoffs, train.points, keep(train.points, each.job.select.prune)) for each in proxied
+    ]
+    runs = [
+        (pipeline, beta, run)
+        for pipeline, cutoffs in zip(proxied, by_pipeline, strict=True)
+        for beta in cutoffs
+        for run in range(proxy.seeds)
+    ]
+    selections = shared.materialize(
+        [pipeline.selection("ccs", pipeline.seed(run), scores, beta) for pipeline, beta, run in runs]
+    )
+    length = Length(steps=proxy.steps)
+    models = shared.materialize(
+        [
+            pipeline.training(f"proxy {run}", length, selection, "proxies for β", PLAIN)
+            for (pipeline, _, run), selection in zip(runs, selections, strict=True)
+        ]
+    )
+    made = iter(models)
+    grouped = [[next(made) for _ in range(len(cutoffs) * proxy.seeds)] for cutoffs in by_pipeline]
+    evaluations = shared.materialize(
+        [Evaluation(shared.split.validation, shared.descriptor, tuple(group)) for group in grouped]
+    )
+    found = {
+        id(pipeline): Proxies(cutoffs, proxy.seeds, group, evaluation)
+        for pipeline, cutoffs, group, evaluation in zip(proxied, by_pipeline, grouped, evaluations, strict=True)
+    }
+    return [
+        (pipeline.decide(found[id(pipeline)]), found[id(pipeline)]) if pipeline.proxied else (_stated(pipeline), None)
+        for pipeline in pipelines
+    ]
+
+
+def _stated(pipeline: Pipeline) -> float:
+    """β of the job file; 0 where it says `auto` and no method takes one."""
+    cutoff = pipeline.job.select.cutoff
+    return 0.0 if cutoff == "auto" else cutoff
 
 
 def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> None:

@@ -1,98 +1,272 @@
-"""Writes docs/results.md from finished runs: `make results` makes them.
+"""Writes docs/results.md from finished sweeps: `make results` makes them.
 
-    python docs/results.py RUN... > docs/results.md
+    python docs/results.py SWEEP... [--noise SWEEP] > docs/results.md
 
-Every figure comes from the runs' summary.json; the job files hold the seeds.
+Every figure comes from the sweeps' sweep.json; the job files hold the seeds.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+import click
+
+from coreset.report.claims import claims
 from coreset.report.table import METHOD_NAMES
+
+TITLES = {"al-sweep": "Aluminium", "water-sweep": "Water", "crfeconi-sweep": "CrFeCoNi"}
 
 HEAD = """# Results
 
-What `make results` measured on the three corpora that come with the package: 90% pruned, three seeds per method, each
-seed redrawing selection and initialisation, the same number of steps for every network. The commands are
+What the sweeps measured on the three corpora that come with the package. This page is made by `docs/results.py` from
+their `sweep.json`; [Evidence](evidence.md) says how each figure is defined, how the intervals are made and how a claim
+is judged. The commands:
 
 ```console
-$ coreset run jobs/al.yaml
-$ coreset run jobs/water.yaml
-$ coreset run jobs/crfeconi.yaml
+{commands}
 ```
 
-and this page is made of their `summary.json` by `docs/results.py`. NRMSE is in percent of each snapshot's density
-range, with half the width of its 95% interval; a difference whose interval holds zero is a tie. The networks are small
-(3 × 96) and trained for 3,000 steps: the figures say how the methods compare under that budget, not how well a density
-can be learnt. Validation chose β; no test set was looked at for any choice. Where it chose β = 0, cut-random is random
-points, to the last bit.
+{machine}. The networks are small (3 × 96) and trained for {steps:,} steps, {seeds} for each point, each seed redrawing
+selection and initialisation: the figures say how the methods compare under that budget, not how well a density can be
+learnt. β was chosen on validation groups. Energies are by ABINIT (see [Energies](energies.md)).
 
-![Pruning curve of aluminium](pruning-curve-al.svg)
-
-The curve is the aluminium job at five rates (`make curve`), its β chosen anew at each rate.
+**One per cent is not one per cent**: {smallest}. The paper's coresets at 99% hold 432,000 points (aluminium), 511,000
+(water) and more. A verdict at 99% speaks of coresets of the size given beside it.
 """
 
 
-def main(runs: list[Path]) -> None:
+@click.command()
+@click.argument("sweeps", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--noise", type=click.Path(path_type=Path), help="Folder of the sweep of jobs/al-noise.yaml.")
+def main(sweeps: tuple[Path, ...], noise: Path | None) -> None:
     """Prints the page."""
-    print(HEAD)
-    for run in runs:
-        page(json.loads((run / "summary.json").read_bytes()))
+    read = [json.loads((folder / "sweep.json").read_bytes()) for folder in sweeps]
+    print(head(read))
+    print_claims(read)
+    for sweep in read:
+        print_corpus(sweep)
+    if noise is not None:
+        print_noise(json.loads((noise / "sweep.json").read_bytes()))
 
 
-def page(summary: dict[str, Any]) -> None:
-    """Prints the section of one corpus."""
-    train, cutoff, scores = summary["corpus"]["train"], summary["cutoff"], summary["scores"]
-    print(f"## {summary['name']}\n")
+def head(sweeps: list[dict[str, Any]]) -> str:
+    """What was run, where and when."""
+    machine = sweeps[0]["machine"]
+    dates = sorted({sweep["date"] for sweep in sweeps})
+    smallest = ", ".join(
+        f"{title(sweep)} keeps {min(kept for cell in compared(sweep) for kept in cell['kept']):,} of "
+        f"{sweep['corpus']['train']['points']:,} points at {max(rates(sweep)):.0%}"
+        for sweep in sweeps
+    )
+    return HEAD.format(
+        commands="\n".join(f"$ {shown(sweep['command'])}" for sweep in sweeps),
+        machine=f"Machine: {machine['processor']}, {machine['cores']} cores; {' and '.join(dates)}",
+        steps=sweeps[0]["protocols"]["steps"]["steps"],
+        seeds=max(cell["seeds"] for cell in compared(sweeps[0])),
+        smallest=smallest,
+    )
+
+
+def shown(command: str) -> str:
+    """The command without the place of the pseudopotentials on the machine that it ran on."""
+    words = command.split(" ")
+    return " ".join("energy.pseudopotentials=DIR" if w.startswith("energy.pseudopotentials=") else w for w in words)
+
+
+def title(sweep: dict[str, Any]) -> str:
+    """The corpus in words."""
+    return TITLES.get(sweep["name"], sweep["name"])
+
+
+def compared(sweep: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cells that compare methods under the first protocol."""
+    protocol = sweep["protocol_order"][0]
+    return [cell for cell in sweep["cells"] if "methods" in cell["studies"] and cell["protocol"] == protocol]
+
+
+def rates(sweep: dict[str, Any]) -> list[float]:
+    """The rates at which methods are compared."""
+    return sorted({cell["rate"] for cell in compared(sweep)} - {0.0})
+
+
+def print_claims(sweeps: list[dict[str, Any]]) -> None:
+    """The verdicts of all corpora side by side, then the reasons."""
+    judged = [claims(sweep) for sweep in sweeps]
+    print("## The paper's claims\n")
+    print("| claim | source | " + " | ".join(map(title, sweeps)) + " |")
+    print("|---|---|" + "---|" * len(sweeps))
+    for each in zip(*judged, strict=True):
+        print(f"| {each[0].statement} | {each[0].source} | " + " | ".join(claim.verdict for claim in each) + " |")
+    print()
+    for each in zip(*judged, strict=True):
+        print(f"**{each[0].statement}**\n")
+        for sweep, claim in zip(sweeps, each, strict=True):
+            reason = claim.reason if claim.findings else f"it would take {claim.reason}"
+            print(f"- {title(sweep)}: *{claim.verdict}*. {reason}.")
+        print()
+
+
+def print_corpus(sweep: dict[str, Any]) -> None:
+    """The tables of one corpus."""
+    train, scores = sweep["corpus"]["train"], sweep["scores"]
+    print(f"## {title(sweep)}\n")
     print(
         f"{train['points']:,} training points of {train['snapshots']} snapshots in {train['groups']} trajectories; "
-        f"{summary['corpus']['validation']['groups']} trajectories validate. Scores: {scores['runs']} runs, rank "
-        f"correlation between runs {scores['rank_correlation']:.2f}; points without a gradient "
-        f"{100 * min(scores['zero_gradient']):.2g}–{100 * max(scores['zero_gradient']):.2g}% per run, "
-        f"{scores['zero_everywhere']:,} in all runs; dead runs redrawn: {sum(scores['redrawn'])}; points that needed "
-        f"the descriptor's fallback: {scores['descriptor_fallback']:,}.\n"
+        f"{sweep['corpus']['validation']['groups']} trajectories validate. Scores: {scores['runs']} runs, rank "
+        f"correlation between runs {scores['rank_correlation']:.2f}, {scores['zero_everywhere']:,} points without a "
+        "gradient in all runs. β by rate: "
+        + ", ".join(f"{float(rate):.0%}: {found['value']:g}" for rate, found in sorted(sweep["cutoffs"].items()))
+        + ".\n"
     )
-    for number, (name, evaluated) in enumerate(summary["evaluation"].items()):
-        tested = summary["corpus"][f"test.{name}"]
-        alone = " The intervals tell of seeds alone, for there is one trajectory." if tested["groups"] == 1 else ""
-        print(f"Test set `{name}`: {tested['snapshots']} snapshots, {tested['groups']} trajectories.{alone}\n")
-        print(
-            "| trained on | points | NRMSE, % | minus CCS, % | verdict |"
-            + (" AUC_pr, Bohr | minus CCS [95%] |" if number == 0 else "")
-        )
-        print("|---|---:|---:|---:|---|" + ("---:|---|" if number == 0 else ""))
-        for method in (name for name in METHOD_NAMES if name in summary["methods"]):
-            kept = summary["methods"][method]
-            row = [METHOD_NAMES[method], f"{kept['kept'][0]:,}", spread(evaluated[method])]
-            difference = evaluated[method].get("difference")
-            row += [spread(difference), difference["verdict"]] if difference else ["", ""]
-            if number == 0:
-                coverage = summary["coverage"].get(method)
-                row += [f"{coverage['auc']:.2f}", gap(coverage)] if coverage else ["", ""]
-            print("| " + " | ".join(row) + " |")
-        print()
-    chosen = ", ".join(f"{entry['cutoff']:g}: {100 * entry['nrmse']:.3f}%" for entry in cutoff.get("curve", []))
-    print(f"β = {cutoff['value']:g}, of validation errors after short trainings {chosen} ", end="")
-    print(f"({cutoff['cost']['trainings']} trainings, {cutoff['cost']['steps']:,} steps in all).\n")
+    stem = sweep["name"].removesuffix("-sweep")
+    print(f"![Pruning curves of {title(sweep)}](figures/{stem}-nrmse.svg)\n")
+    for test in sweep["test_order"]:
+        tested = sweep["corpus"][f"test.{test}"]
+        alone = " There is one trajectory: the intervals tell of seeds alone." if tested["groups"] == 1 else ""
+        print(f"### Test set `{test}`: {tested['snapshots']} snapshots of {tested['groups']} trajectories\n{alone}")
+        print_table(sweep, test, "nrmse", "NRMSE, %", 100, 3)
+        print_table(sweep, test, "h1_seminorm", "H¹ semi-norm of the error, 10⁻³ e/Bohr^(5/2)", 1e3, 2)
+        print_table(sweep, test, "energy", "ΔE, mHa/atom (chemical accuracy: 1.6)", 1e3, 3)
+    print_coverage(sweep)
+    print_costs(sweep)
+    for protocol in sweep["protocol_order"][1:]:
+        print_protocol(sweep, protocol)
 
 
-def gap(coverage: dict[str, Any]) -> str:
-    """The paired difference of AUC_pr, its interval and its verdict."""
-    difference = coverage.get("difference")
+def print_table(sweep: dict[str, Any], test: str, figure: str, heading: str, scale: float, digits: int) -> None:
+    """One figure, methods by rates, each with its interval and its verdict against CCS."""
+    cells = [cell for cell in compared(sweep) if figure in cell["tests"][test]["figures"]]
+    if not cells:
+        return
+    columns = sorted({cell["rate"] for cell in cells})
+    found = {(cell["method"], cell["rate"]): cell for cell in cells}
+    print(f"\n{heading}; in brackets the verdict against CCS at the same rate, paired.\n")
+    print("| trained on | " + " | ".join(f"{rate:.0%} pruned" for rate in columns) + " |")
+    print("|---|" + "---:|" * len(columns))
+    for method in (name for name in METHOD_NAMES if any(name == known for known, _ in found)):
+        row = [METHOD_NAMES[method]]
+        for rate in columns:
+            cell = found.get((method, rate))
+            row.append("" if cell is None else entry(cell["tests"][test], figure, scale, digits))
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def entry(measured: dict[str, Any], figure: str, scale: float, digits: int) -> str:
+    """A value, half the width of its interval and the verdict."""
+    value = measured["figures"][figure]
+    text = f"{scale * value['value']:.{digits}f}"
+    if value["low"] is not None:
+        text += f" ± {scale * (value['high'] - value['low']) / 2:.{digits}f}"
+    difference = measured["differences"].get("ccs", {}).get(figure)
+    return text if difference is None else f"{text} ({difference['verdict']})"
+
+
+def print_coverage(sweep: dict[str, Any]) -> None:
+    """AUC_pr with its interval and paired difference."""
+    print("\n### Coverage: AUC_pr, Bohr (lower covers better)\n")
+    print("| coreset of | " + " | ".join(f"{rate:.0%} pruned; minus CCS" for rate in rates(sweep)) + " |")
+    print("|---|" + "---|" * len(rates(sweep)))
+    by_rate = {float(rate): found for rate, found in sweep["coverage"].items()}
+    for method in (name for name in METHOD_NAMES if any(name in found for found in by_rate.values())):
+        row = [METHOD_NAMES[method] + (" (floor)" if method == "full" else "")]
+        for rate in rates(sweep):
+            measured = by_rate.get(rate, {}).get(method)
+            row.append("" if measured is None else coverage_entry(measured))
+        print("| " + " | ".join(row) + " |")
+    print()
+
+
+def coverage_entry(measured: dict[str, Any]) -> str:
+    """AUC_pr and the paired difference from CCS."""
+    text = f"{measured['auc']:.3f}"
+    if measured["interval"] is not None:
+        text += " [{:.3f}, {:.3f}]".format(*measured["interval"])
+    difference = measured.get("difference")
     if difference is None:
-        return ""
-    return f"{difference['value']:.3f} [{difference['low']:.3f}, {difference['high']:.3f}] {difference['verdict']}"
+        return text
+    if difference["low"] is None:
+        return f"{text}; {difference['value']:+.3f}"
+    return (
+        f"{text}; {difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] "
+        f"{difference['verdict']}"
+    )
 
 
-def spread(figures: dict[str, Any]) -> str:
-    """A value and half the width of its interval, in percent."""
-    value = f"{100 * figures['nrmse']:.3f}"
-    return value if figures["low"] is None else f"{value} ± {50 * (figures['high'] - figures['low']):.3f}"
+def print_costs(sweep: dict[str, Any]) -> None:
+    """What selection costs, and when training reaches the target."""
+    reached = sweep["time_to_target"]
+    print("### Cost\n")
+    print("Selection, one core: " + "; ".join(cost(row) for row in sweep["costs"]) + ".\n")
+    if reached is None:
+        return
+    print(
+        f"Work to reach {reached['factor']:g} × the validation error that the whole corpus ends with "
+        f"({reached['target']:.3%}), mean over the seeds that reach it:\n"
+    )
+    print("| trained on | pruned | seeds that reach it | steps | 10¹² FLOP | seconds, one core |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for cell in compared(sweep):
+        found = reached["cells"][cell["id"]]
+        steps, flops, seconds = ([each for each in found[name] if each is not None] for name in _REACHED)
+        row = [METHOD_NAMES[cell["method"]], f"{cell['rate']:.0%}", f"{len(steps)} of {cell['seeds']}"]
+        if steps:
+            row += [f"{mean(steps):,.0f}", f"{mean(flops) / 1e12:.2f}", f"{mean(seconds):.1f}"]
+        print("| " + " | ".join(row + [""] * (6 - len(row))) + " |")
+    print()
+
+
+_REACHED = ("steps", "flops", "seconds")
+
+
+def cost(row: dict[str, Any]) -> str:
+    """One row of the costs in words."""
+    work = f", {row['flops'] / 1e12:.1f}·10¹² FLOP" if row["flops"] else ""
+    return f"{row['stage']} {row['cpu_seconds']:.1f} s of processor time{work}"
+
+
+def mean(values: list[float]) -> float:
+    """Arithmetic mean."""
+    return sum(values) / len(values)
+
+
+def print_protocol(sweep: dict[str, Any], protocol: str) -> None:
+    """NRMSE under another protocol, on the first test set."""
+    cells = [cell for cell in sweep["cells"] if cell["protocol"] == protocol]
+    test = sweep["test_order"][0]
+    lengths = ", ".join(f"{value} {name}" for name, value in sweep["protocols"][protocol].items())
+    print(f"### Protocol of equal {protocol} ({lengths}), test set `{test}`\n")
+    print("| trained on | pruned | steps | NRMSE, % (against CCS) | training, s of processor time |")
+    print("|---|---:|---:|---:|---:|")
+    for cell in cells:
+        trained = cell["training"]
+        print(
+            f"| {METHOD_NAMES[cell['method']]} | {cell['rate']:.0%} | {trained['steps'][0]:,} | "
+            f"{entry(cell['tests'][test], 'nrmse', 100, 3)} | {mean(trained['cpu_seconds']):.1f} |"
+        )
+    print()
+
+
+def print_noise(sweep: dict[str, Any]) -> None:
+    """How much one training differs from the next, by recipe."""
+    test = sweep["test_order"][0]
+    variants = sweep["noise"]["variants"]
+    print("## How much one training differs from the next\n")
+    print(
+        f"Aluminium, {variants[0]['figures'][test]['seeds']} seeds each, the same coresets of CCS at 99%; "
+        f"`{sweep['command']}`. The recipe of the sweeps was chosen by the validation columns.\n"
+    )
+    print(f"| recipe | validation error, % | spread | NRMSE on `{test}`, % | spread, standard deviation / mean |")
+    print("|---|---:|---:|---:|---:|")
+    for variant in variants:
+        row = [variant["name"]]
+        for name in ("validation", test):
+            found = variant["figures"][name]
+            row += [f"{found['mean']:.3%}", f"{found['relative_sd']:.2%}"]
+        print("| " + " | ".join(row) + " |")
 
 
 if __name__ == "__main__":
-    main([Path(argument) for argument in sys.argv[1:]])
+    main()

@@ -1,15 +1,27 @@
-"""A small corpus whose every number is known, and a picture of a folder."""
+"""Two small corpora, an engine whose energy is a formula, one finished sweep, and a picture of a folder."""
 
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import settings
 
 from coreset.corpus.snapshot import Snapshot, content_digest
 from coreset.corpus.store import Corpus, finish, write_snapshot
+from coreset.energies.engine import Energy, Engine, Settings
+from coreset.numerics.grids import grid_points
+
+if TYPE_CHECKING:
+    from coreset.artifacts.executor import SerialExecutor
+    from coreset.session import Session
+    from coreset.sweep import Sweep, SweepProducts
 
 # A shared machine may stall for longer than any deadline; what lands is judged by the same examples every time.
 settings.register_profile("coreset", deadline=None, derandomize=bool(os.environ.get("CI")))
@@ -97,3 +109,190 @@ def picture() -> Callable[[Path], dict[str, bytes | None]]:
         }
 
     return look
+
+
+def _gaussian(name: str, rng: np.random.Generator, points: int) -> Made:
+    cell = np.diag([7.0, 7.5, 8.0]) + rng.normal(0, 0.3, (3, 3))
+    fractions = (np.indices((2, 2, 1)).reshape(3, -1).T / [2, 2, 1] + rng.normal(0, 0.04, (4, 3))) % 1
+    positions = fractions @ cell
+    grid = (points, points, points)
+    at = grid_points(cell, grid, np.arange(points**3))
+    # Names that begin with mg have two atoms of magnesium, with wider Gaussians.
+    alloy = name.partition("/")[2].startswith("mg")
+    numbers = np.array([12, 12, 13, 13]) if alloy else np.full(4, 13)
+    density = np.full(points**3, 1e-3)
+    for number, position in zip(numbers, positions, strict=True):
+        width = 2.0 if number == 13 else 3.0
+        for shift in np.indices((3, 3, 3)).reshape(3, -1).T - 1:
+            density += np.exp(-((at - position - shift @ cell) ** 2).sum(1) / width)
+    field = density.astype(np.float32).reshape(grid)
+    temperature = re.search(r"_T(\d+)", name)
+    assert temperature
+    frame = re.fullmatch(r"(.*_T\d+)_\d+", name)
+    snapshot = Snapshot(
+        name=name,
+        cell=cell,
+        numbers=numbers,
+        positions=positions,
+        grid=grid,
+        electrons=float(field.mean() * abs(np.linalg.det(cell))),
+        energy=None,
+        group=frame[1] if frame else name,
+        temperature=float(temperature[1]),
+        composition="Al2Mg2" if alloy else "Al4",
+        source={},
+        wrapped=0,
+        digest=content_digest(cell, numbers, positions, field),
+    )
+    return snapshot, field
+
+
+@pytest.fixture(scope="session")
+def write_gaussians() -> Callable[..., None]:
+    """Sums of Gaussians on the atoms of skewed cells: smooth, positive, and a function of the neighbourhood."""
+
+    def write(path: Path, names: Sequence[str], points: int = 14, seed: int = 7) -> None:
+        rng = np.random.default_rng(seed)
+        for name in names:
+            write_snapshot(path, *_gaussian(name, rng, points))
+        finish(path, names)
+
+    return write
+
+
+@dataclass(frozen=True)
+class Squares(Engine):
+    """An energy that is a formula: cutoff · ∫ρ² dV. Its pseudopotentials are any bytes in files `<number>.psp8`."""
+
+    name: ClassVar[str] = "squares"
+
+    def check(self, numbers: Iterable[int]) -> None:
+        pass
+
+    def identity(self, numbers: Iterable[int]) -> dict[str, Any]:
+        folder, stated = self.pseudopotentials, {}
+        if folder is not None:
+            stated = {
+                str(number): hashlib.sha256((folder / f"{number}.psp8").read_bytes()).hexdigest() for number in numbers
+            }
+        return {"engine": self.name, "settings": asdict(self.settings), "pseudopotentials": stated}
+
+    def harris_foulkes(self, snapshot: Snapshot, density: np.ndarray, scratch: Path) -> Energy:
+        assert density.shape == snapshot.grid
+        assert scratch.is_dir() and not list(scratch.iterdir())
+        volume = float(abs(np.linalg.det(snapshot.cell)))
+        return Energy(self.settings.cutoff * float(np.square(density).mean()) * volume, self_consistent=False)
+
+    def self_consistent(self, snapshot: Snapshot, scratch: Path) -> tuple[float, np.ndarray]:
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="session")
+def squares() -> type[Squares]:
+    return Squares
+
+
+SWEEP: dict[str, Any] = {
+    "name": "small-sweep",
+    "corpus": {
+        "source": "gaussians.zarr",
+        "validation": 0.4,
+        "test": {"bulk": "test/*", "alloy": "alloy/*"},
+    },
+    "descriptor": {"neighbours": 6, "distances": True},
+    "network": {"hidden": [8, 8]},
+    "training": {
+        "batch": 128,
+        "window": 4096,
+        "epochs": 1,
+        "learning_rate": 5e-3,
+        "schedule": "cosine",
+        "average": 0.8,
+        "checks": 4,
+    },
+    "score": {"epoch": 1, "seeds": 2},
+    "select": {"prune": 0.9, "strata": 10, "proxy": {"cutoffs": [0.0, 0.3], "seeds": 2, "steps": 10}},
+    "coverage": {"queries": 100},
+    "evaluation": {"methods": ["full", "random", "ccs"], "seeds": 2, "steps": 40},
+    "sweep": {
+        "rates": [0.5, 0.9],
+        "methods": ["random", "grand", "ccs", "cut-random"],
+        "seeds": 2,
+        "protocols": ["steps", "epochs"],
+        "epochs": {"epochs": 2, "rates": [0.9], "methods": ["random", "ccs"]},
+        "studies": {
+            "rates": [0.9],
+            "seeds": 3,
+            "cutoffs": [0.0, 0.3],
+            "strata": [5],
+            "score_epochs": [2],
+            "score_runs": [1, 3],
+        },
+        "noise": {
+            "rate": 0.9,
+            "seeds": 3,
+            "recipes": {"plain": {"schedule": "constant", "average": 0.0}, "best": {"keep": "best"}},
+        },
+    },
+    "energy": {"methods": ["full", "random", "ccs"], "rates": [0.9], "snapshots": 3, "seeds": 1},
+}
+_TRAIN = [f"train/s{group}_T{100 * (group + 1):04d}_{frame}" for group in range(5) for frame in range(2)]
+_BULK = ["test/t0_T0150_0", "test/t0_T0150_1", "test/t1_T0150_0", "test/t2_T0450_0", "test/t2_T0450_1"]
+_ALLOY = ["alloy/al_T0150", "alloy/mg_T0150"]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A finished sweep."""
+
+    session: "Session"
+    sweep: "Sweep"
+    products: "SweepProducts"
+    figures: dict[str, Any]
+
+    def figure(self, cell: str) -> dict[str, Any]:
+        """What `sweep.json` says of the cell of this id."""
+        (found,) = (each for each in self.figures["cells"] if each["id"] == cell)
+        return dict(found)
+
+
+def _sweep(job: Path, out: Path, store: Path | None = None, executor: "SerialExecutor | None" = None) -> Swept:
+    # Here, for most tests need neither them nor torch.
+    from coreset.artifacts.executor import SerialExecutor
+    from coreset.artifacts.materialize import materialize_all
+    from coreset.atomic import write_json
+    from coreset.session import open_session
+    from coreset.sweep import Sweep
+    from coreset.sweep_summary import summarise_sweep
+
+    opened = open_session(job, out, store, ())
+    opened = replace(opened, engine=Squares(Settings(cutoff=2.0, smearing=0.002)))
+    runner = executor or SerialExecutor()
+    sweep = Sweep(opened.pipeline(lambda stages: materialize_all(stages, root=opened.store, executor=runner)))
+    with pytest.MonkeyPatch.context() as patched:
+        # Thousands of small files: what a power failure would leave is looked at in tests/artifacts.
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        products = sweep.run()
+        figures = summarise_sweep(sweep, products, out, "coreset sweep small.yaml")
+        write_json(opened.folder.sweep, figures)
+    return Swept(opened, sweep, products, figures)
+
+
+@pytest.fixture(scope="session")
+def run_sweep() -> Callable[..., Swept]:
+    """A whole sweep in this process, with energies that are a formula."""
+    return _sweep
+
+
+@pytest.fixture(scope="session")
+def sweep_job(tmp_path_factory: pytest.TempPathFactory, write_gaussians: Callable[..., None]) -> Path:
+    """A job file beside its corpus: six snapshots of three trajectories train, and two more trajectories validate."""
+    path = tmp_path_factory.mktemp("sweep")
+    write_gaussians(path / "gaussians.zarr", [*_TRAIN, *_BULK, *_ALLOY], points=10)
+    (path / "small.yaml").write_text(yaml.safe_dump(SWEEP))
+    return path / "small.yaml"
+
+
+@pytest.fixture(scope="session")
+def swept(sweep_job: Path) -> Swept:
+    return _sweep(sweep_job, sweep_job.parent / "out")

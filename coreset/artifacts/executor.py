@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from coreset.artifacts.stage import Context, Part, Place
+from coreset.artifacts.stage import Context, Part, Place, Stage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +40,10 @@ class Executor(ABC):
     @abstractmethod
     def map(self, work: Work, parts: Sequence[tuple[str, Part]], place: Place, title: str) -> None:
         """Calls `work(digest, part, context)` for every (digest, part); the first error ends the map."""
+
+    def prepare(self, stages: Sequence[Stage]) -> list[Any]:
+        """What the parts of each stage share, found by scans."""
+        return [stage.prepare(self) for stage in stages]
 
     @abstractmethod
     def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:

@@ -15,6 +15,8 @@ from coreset.atomic import files_below, sha256_file
 from coreset.errors import DataError, WorkError
 
 MANIFEST = "manifest.json"
+TIMINGS = "timings.json"
+"""Seconds that each shard took, by part; outside the manifest, for they differ from run to run."""
 _LIBRARIES = ("coreset-ray", "faiss-cpu", "numba", "numpy", "pyarrow", "ray", "scipy", "torch", "zarr")
 
 
@@ -70,6 +72,15 @@ class Artifact:
         """The shards' records, in order of the parts."""
         shards: list[dict[str, Any]] = self.manifest["shards"]
         return shards
+
+    @cached_property
+    def timings(self) -> dict[str, dict[str, float]]:
+        """`seconds` (wall) and `cpu_seconds` that each shard took, by the name of its part; empty where unknown."""
+        try:
+            timings: dict[str, dict[str, float]] = json.loads((self.folder / TIMINGS).read_bytes())
+        except FileNotFoundError:
+            return {}
+        return timings
 
     def path(self, name: str) -> Path:
         """The file or folder of the shard whose part is called `name`."""

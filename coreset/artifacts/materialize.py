@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from coreset.artifacts.executor import Executor
-from coreset.artifacts.manifest import MANIFEST, Artifact, shard_record, software
+from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, shard_record, software
 from coreset.artifacts.stage import Context, Part, Stage
 from coreset.atomic import TEMPORARY, remove, replacing, write_json
 
@@ -38,15 +39,17 @@ class _Site:
         final = self.shard(part)
         if final.exists() and self.record(part).exists():
             return  # an attempt before this one, in a group that was started again, has made it
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         try:
             with replacing(final) as temporary:
                 figures = self.stage.compute(part, self.shared, temporary, context)
+                spent = {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - begin_cpu}
                 # The record goes first: a shard that stands under its final name always has one.
                 record = shard_record(part.name, temporary, figures)
                 record["files"] = {
                     name.replace(temporary.name, final.name, 1): stated for name, stated in record["files"].items()
                 }
-                write_json(self.record(part), record)
+                write_json(self.record(part), {"shard": record, "spent": spent})
         except OSError:
             # Another run that shares the store may have finished the artifact meanwhile, and swept this shard's place.
             if not self.manifest.is_file():
@@ -59,7 +62,12 @@ class _Site:
     def finish(self) -> None:
         try:
             if not self.manifest.is_file():
-                write_json(self.manifest, self._statement())
+                records = [json.loads(self.record(part).read_bytes()) for part in self.stage.parts()]
+                shards = [record["shard"] for record in records]
+                # Not in the manifest: what was made does not depend on how long it took.
+                timings = {record["shard"]["name"]: record["spent"] for record in records}
+                write_json(self.folder / TIMINGS, timings)
+                write_json(self.manifest, self._statement(shards))
         except FileNotFoundError:
             if not self.manifest.is_file():
                 raise
@@ -67,14 +75,13 @@ class _Site:
         for leftover in self.folder.glob(f"{TEMPORARY}*"):
             remove(leftover)
 
-    def _statement(self) -> dict[str, Any]:
-        records = [json.loads(self.record(part).read_bytes()) for part in self.stage.parts()]
+    def _statement(self, shards: list[dict[str, Any]]) -> dict[str, Any]:
         return {
             "recipe": self.stage.recipe(),
             "digest": self.stage.digest,
             "software": software(),
-            "shards": records,
-            "figures": self.stage.figures(self.shared, records, self.folder),
+            "shards": shards,
+            "figures": self.stage.figures(self.shared, shards, self.folder),
         }
 
 
@@ -101,7 +108,8 @@ def materialize(stage: Stage, *, root: Path, executor: Executor) -> Artifact:
 def materialize_all(stages: Sequence[Stage], *, root: Path, executor: Executor) -> list[Artifact]:
     """The artifacts of several stages that run in the same place, mapped together so that they share one start-up."""
     wanted = {stage.digest: stage for stage in stages if not is_done(stage, root)}
-    sites = {digest: _Site(stage, stage.prepare(executor), root / stage.folder) for digest, stage in wanted.items()}
+    prepared = zip(wanted.items(), executor.prepare(list(wanted.values())), strict=True)
+    sites = {digest: _Site(stage, shared, root / stage.folder) for (digest, stage), shared in prepared}
     parts = [(digest, part) for digest, site in sites.items() for part in site.missing()]
     if parts:
         executor.map(_Produce(sites), parts, stages[0].place, stages[0].title)

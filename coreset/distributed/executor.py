@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from coreset.artifacts.executor import Executor, Progress, Work
-from coreset.artifacts.stage import Part, Place
+from coreset.artifacts.executor import Executor, Progress, SerialExecutor, Work
+from coreset.artifacts.stage import Part, Place, Stage
 from coreset.distributed.connect import start
 from coreset.errors import CoresetError, RequestError, WorkError
 
@@ -63,6 +63,23 @@ class RayExecutor(Executor):
             raise _cause(error, title) from error
         finally:
             self.progress.end()
+
+    def prepare(self, stages: Sequence[Stage]) -> list[Any]:
+        scanning = [stage for stage in stages if type(stage).prepare is not Stage.prepare]
+        if not scanning:
+            return super().prepare(stages)
+        self._start()
+        if len(scanning) < 2 * self.workers:
+            return super().prepare(stages)
+        # Many short scans: a task for each stage, which scans alone, instead of many tasks for each scan.
+        import ray
+
+        task = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=[OSError])(_prepare)
+        try:
+            prepared: list[Any] = ray.get([task.remote(stage) for stage in stages])
+            return prepared
+        except ray.exceptions.RayError as error:
+            raise _cause(error, stages[0].title) from error
 
     def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
         self._start()
@@ -182,6 +199,10 @@ class RayExecutor(Executor):
             raise failure
         if outcome and outcome[0] is not None:
             raise outcome[0]
+
+
+def _prepare(stage: Stage) -> Any:
+    return stage.prepare(SerialExecutor())
 
 
 def _scan(function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:

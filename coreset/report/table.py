@@ -45,6 +45,34 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     console.print(_caption(summary["method"]), highlight=False)
 
 
+def print_sweep(sweep: dict[str, Any], console: Console) -> None:
+    """Prints a table per test set: NRMSE of every method, one column per pruning rate."""
+    protocol = sweep["protocol_order"][0]
+    cells = [cell for cell in sweep["cells"] if cell["protocol"] == protocol and "methods" in cell["studies"]]
+    rates = sorted({cell["rate"] for cell in cells})
+    trained = sweep["corpus"]["train"]
+    console.print(f"{sweep['name']}: {trained['points']:,} training points", style="bold", highlight=False)
+    for name in sweep["test_order"]:
+        table = Table(title=_heading(sweep, name), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+        table.add_column("trained on", no_wrap=True)
+        for rate in rates:
+            kept = next(cell["kept"][0] for cell in cells if cell["rate"] == rate)
+            table.add_column(f"{rate:.0%} pruned\n{kept:,}", justify="right", no_wrap=True)
+        for method in (method for method in METHOD_NAMES if any(cell["method"] == method for cell in cells)):
+            found = {
+                cell["rate"]: cell["tests"][name]["figures"]["nrmse"] for cell in cells if cell["method"] == method
+            }
+            row = [_spread(found[rate]) if rate in found else "" for rate in rates]
+            table.add_row(METHOD_NAMES[method], *row, style="bold" if method == sweep["method"] else None)
+        console.print(table)
+    console.print("NRMSE, %, ± half of its 95% interval over seeds and trajectories.", highlight=False)
+
+
+def _spread(figure: dict[str, Any]) -> str:
+    value = f"{100 * figure['value']:.3f}"
+    return value if figure["low"] is None else f"{value} ± {50 * (figure['high'] - figure['low']):.3f}"
+
+
 def _print_table(
     summary: dict[str, Any], console: Console, title: str, columns: Sequence[str], rows: Iterable[tuple[str, ...]]
 ) -> None:

@@ -15,15 +15,25 @@ from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.numerics.descriptors import Descriptor
+from coreset.numerics.fourier import power_spectrum, sobolev
+from coreset.numerics.metrics import electrons_lost, nmae, nrmse
+
+FIGURES = ("nrmse", "nmae", "h1_seminorm", "h1_norm", "electrons_lost")
+"""What is measured of every prediction."""
 
 _CHUNK = 65_536
 
 
 @dataclass(frozen=True)
 class Evaluation(Stage):
-    """NRMSE per snapshot (Eq. 3) of each network, on the unscaled prediction."""
+    """Figures of each network's error field on each snapshot, all of them of the unscaled prediction.
+
+    `nrmse` (Eq. 3) and `nmae` as fractions, `h1_seminorm` and `h1_norm` in e/Bohr^(5/2), `electrons_lost` before any
+    rescaling, and the error's power by |G| beside that of the density itself.
+    """
 
     name: ClassVar[str] = "evaluation"
+    version: ClassVar[int] = 2
     place: ClassVar[Place] = "actor"
     suffix: ClassVar[str] = ".json"
 
@@ -53,14 +63,31 @@ class Evaluation(Stage):
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         from coreset.corpus.described import open_corpus
-        from coreset.numerics.metrics import nrmse
 
         snapshot: Snapshot = part.payload
         density = open_corpus(self.points.corpus).density(snapshot, 0, snapshot.points)
         predicted = predict(self._networks, snapshot, self.descriptor, context.device)
-        errors = [nrmse(prediction, density) for prediction in predicted]
-        path.write_text(json.dumps({"snapshot": snapshot.name, "nrmse": errors}))
-        return {"nrmse": errors}
+        figures = field_figures(predicted, density, snapshot)
+        path.write_text(json.dumps({"snapshot": snapshot.name, **figures}))
+        return figures
+
+
+def field_figures(predicted: np.ndarray, density: np.ndarray, snapshot: Snapshot) -> dict[str, Any]:
+    """The figures of `Evaluation`, each a list over models; densities of shape [models, points] and [points]."""
+    found: dict[str, list[float]] = {name: [] for name in FIGURES}
+    power = []
+    reference = power_spectrum(density.reshape(snapshot.grid).astype(np.float64), snapshot.cell)
+    for prediction in predicted:
+        error = (prediction.astype(np.float64) - density).reshape(snapshot.grid)
+        norms = sobolev(error, snapshot.cell)
+        found["nrmse"].append(nrmse(prediction, density))
+        found["nmae"].append(nmae(prediction, density))
+        found["h1_seminorm"].append(norms.seminorm)
+        found["h1_norm"].append(norms.norm)
+        found["electrons_lost"].append(electrons_lost(prediction, snapshot.electrons, snapshot.volume))
+        power.append(power_spectrum(error, snapshot.cell).power.tolist())
+    spectrum = {"edges": reference.edges.tolist(), "power": power, "reference": reference.power.tolist()}
+    return {**found, "spectrum": spectrum}
 
 
 def predict(models: list[Any], snapshot: Snapshot, descriptor: Descriptor, device: str = "cpu") -> np.ndarray:

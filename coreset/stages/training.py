@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
+
+import numpy as np
 
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.kept import read_kept
 from coreset.corpus.split import SnapshotSet
 from coreset.numerics.descriptors import Descriptor
+from coreset.stages.coverage import query_indices
 from coreset.stages.selection import kept_files
 
 
@@ -36,9 +40,11 @@ class Training(Stage):
     network: Mapping[str, Any]
     """hidden, activation, output."""
     settings: Mapping[str, Any]
-    """Of the job's `training` section: learning_rate, weight_decay, schedule, batch, window."""
+    """Of the job's `training` section: learning_rate, weight_decay, schedule, batch, window, average, checks, keep."""
     length: Length
     seed: str
+    validation: SnapshotSet
+    """Where the checks look, if the settings ask for any."""
     selection: Artifact | None = None
     cache: float = 0.0
     """GiB; how much is held in memory does not change the result."""
@@ -59,6 +65,8 @@ class Training(Stage):
 
     def inputs(self) -> dict[str, str]:
         inputs = {"train": self.train.digest}
+        if self.settings["checks"]:
+            inputs["validation"] = self.validation.digest
         return inputs if self.selection is None else {**inputs, "selection": self.selection.digest}
 
     def parts(self) -> list[Part]:
@@ -78,17 +86,42 @@ class Training(Stage):
         feed = _feed(self, context)
         architecture = Architecture(feed.length, **self.network)
         recipe = Recipe(**self.settings, epochs=self.length.epochs, steps=self.length.steps)
-        trained = train(feed, architecture, recipe, self.seed, context.device, context.advance)
+        held_out = _held_out(self.validation, self.descriptor) if self.settings["checks"] else None
+        trained = train(feed, architecture, recipe, self.seed, context.device, context.advance, held_out)
         figures = {
             "points": feed.points,
             "steps": trained.steps,
             "loss": trained.loss,
             "dead": trained.dead,
             "redrawn": trained.redrawn,
+            "validation": trained.validation,
+            "kept_step": trained.kept_step,
             "device": context.device,
         }
         trained.model.save(path, {"seed": self.seed, "descriptor": asdict(self.descriptor), **figures})
         return figures
+
+
+_CHECKED = 16_384
+"""Validation points that the checks of a training look at, at most."""
+
+
+@lru_cache(maxsize=1)
+def _held_out(validation: SnapshotSet, descriptor: Descriptor) -> Any:
+    """An equal number of points of every validation snapshot, the same for every training."""
+    import torch
+
+    from coreset.corpus.described import describe_points, open_corpus
+    from coreset.learning.training import HeldOut
+
+    corpus = open_corpus(validation.corpus)
+    most = len(validation.snapshots) * min(snapshot.points for snapshot in validation.snapshots)
+    chosen = query_indices(validation, min(_CHECKED, most))
+    features, density = [], []
+    for snapshot, index in zip(validation.snapshots, chosen, strict=True):
+        features.append(describe_points(snapshot, index, descriptor).features)
+        density.append(corpus.density(snapshot, 0, snapshot.points)[index])
+    return HeldOut(torch.from_numpy(np.concatenate(features)), torch.from_numpy(np.concatenate(density)))
 
 
 _held: dict[str, Any] = {}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 
 from coreset.artifacts.executor import Executor
+from coreset.artifacts.manifest import TIMINGS
 from coreset.artifacts.stage import Context, Part, Stage
 
 
@@ -74,6 +75,16 @@ class Second(Toy):
     """The same work in another version."""
 
     version: ClassVar[int] = 2
+
+
+@pytest.fixture(scope="session")
+def picture(picture: Callable[[Path], dict[str, bytes | None]]) -> Callable[[Path], dict[str, bytes | None]]:
+    """What must be equal from run to run: all but the seconds that each shard took."""
+
+    def look(root: Path) -> dict[str, bytes | None]:
+        return {name: content for name, content in picture(root).items() if Path(name).name != TIMINGS}
+
+    return look
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def test_an_artifact_holds_its_shards_and_a_true_manifest(toy: Any, folders: boo
     found = {
         file.relative_to(artifact.folder).as_posix(): file for file in artifact.folder.rglob("*") if file.is_file()
     }
-    del found["manifest.json"]
+    del found["manifest.json"], found["timings.json"]
     assert stated == {
         name: {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
         for name, file in found.items()
@@ -103,6 +104,50 @@ def test_the_bytes_know_neither_place_nor_order_nor_time(toy: Any, tmp_path: Pat
     manifest = next((tmp_path / "one").rglob("manifest.json")).read_text()
     assert str(tmp_path) not in manifest
     assert os.uname().nodename not in manifest
+
+
+def test_the_time_of_each_shard_is_told_outside_the_manifest(
+    toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = {"perf_counter": 100.0, "process_time": 50.0}
+
+    def work(part: Part) -> None:
+        clock["perf_counter"] += 10.0 * (part.payload + 1)
+        clock["process_time"] += 4.0 * (part.payload + 1)
+
+    for name in clock:
+        monkeypatch.setattr(time, name, lambda name=name: clock[name])
+    artifact = materialize(toy(before=work), root=tmp_path, executor=SerialExecutor())
+    assert artifact.timings == {
+        f"set/{i}": {"seconds": 10.0 * (i + 1), "cpu_seconds": 4.0 * (i + 1)} for i in range(4)
+    }
+    assert "seconds" not in (artifact.folder / "manifest.json").read_text()
+
+
+def test_a_shard_that_stood_keeps_the_time_that_it_took(
+    toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+
+    def slow(part: Part) -> None:
+        clock[0] += 10.0
+        if part.payload == 2:
+            raise Crash
+
+    def fast(part: Part) -> None:
+        clock[0] += 1.0
+
+    with pytest.raises(Crash):
+        materialize(toy(before=slow), root=tmp_path, executor=SerialExecutor())
+    artifact = materialize(toy(before=fast), root=tmp_path, executor=SerialExecutor())
+    assert [artifact.timings[f"set/{i}"]["seconds"] for i in range(4)] == [10.0, 10.0, 1.0, 1.0]
+
+
+def test_an_artifact_without_timings_has_none(toy: Any, tmp_path: Path) -> None:
+    artifact = materialize(toy(), root=tmp_path, executor=SerialExecutor())
+    (artifact.folder / "timings.json").unlink()
+    assert artifact.timings == {}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -15,10 +15,14 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Stage
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
+from coreset.energies.engine import Settings
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.coverage import Coverage
+from coreset.stages.energy import HarrisFoulkes
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
+from coreset.stages.fields import Fields
+from coreset.stages.histogram import ScoreHistogram
 from coreset.stages.scoring import Scoring
 from coreset.stages.selection import Selection
 from coreset.stages.training import Length, Training
@@ -55,7 +59,9 @@ def artifact(folder: Path, digest: str, kept: int = 7) -> Artifact:
 
 
 @pytest.fixture
-def stages(make_snapshot: Callable[..., Any], tmp_path: Path) -> dict[str, tuple[Stage, dict[str, Any], set[str]]]:
+def stages(
+    make_snapshot: Callable[..., Any], squares: Callable[..., Any], tmp_path: Path
+) -> dict[str, tuple[Stage, dict[str, Any], set[str]]]:
     """Of every stage: one, another value for each of its fields, and the fields that must not matter."""
     one, two = (make_snapshot(f"train/a_{seed}", seed)[0] for seed in range(2))
     a, b = SnapshotSet("here", (one,)), SnapshotSet("here", (one, two))
@@ -63,9 +69,11 @@ def stages(make_snapshot: Callable[..., Any], tmp_path: Path) -> dict[str, tuple
     descriptor, wider = Descriptor(4), Descriptor(5)
     network = {"hidden": (8, 8), "activation": "gelu", "output": "relu"}
     settings = {"learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "constant", "batch": 8, "window": 64}
+    settings |= {"average": 0.0, "checks": 5, "keep": "last"}
+    engine = squares(Settings(cutoff=15.0, smearing=0.002))
     return {
         "training": (
-            Training(a, descriptor, network, settings, Length(epochs=2), "score 0"),
+            Training(a, descriptor, network, settings, Length(epochs=2), "score 0", a),
             {
                 "train": b,
                 "descriptor": wider,
@@ -73,6 +81,7 @@ def stages(make_snapshot: Callable[..., Any], tmp_path: Path) -> dict[str, tuple
                 "settings": {**settings, "batch": 9},
                 "length": Length(steps=2),
                 "seed": "score 1",
+                "validation": b,
                 "selection": x,
                 "cache": 3.0,
                 "what": "proxies",
@@ -110,10 +119,26 @@ def stages(make_snapshot: Callable[..., Any], tmp_path: Path) -> dict[str, tuple
             set(),
         ),
         "evaluation": (Evaluation(a, descriptor, (x,)), {"points": b, "descriptor": wider, "models": (y,)}, set()),
+        "energy": (
+            HarrisFoulkes(a, engine, descriptor, x),
+            {"points": b, "engine": replace(engine, settings=Settings(16.0, 0.002)), "descriptor": wider, "model": y},
+            set(),
+        ),
+        "fields": (
+            Fields(a, descriptor, (("full", x),)),
+            {"points": b, "descriptor": wider, "models": (("full", y),)},
+            set(),
+        ),
+        "histogram": (
+            ScoreHistogram(x, a, "grand", (("ccs", x),)),
+            {"scores": y, "train": b, "field": "loss", "selections": (("ccs", y),)},
+            set(),
+        ),
     }
 
 
 NAMES = ["training", "scoring", "selection", "extraction", "coverage", "evaluation"]
+NAMES += ["energy", "fields", "histogram"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -150,7 +175,7 @@ def test_no_recipe_knows_where_the_corpus_or_an_artifact_lies(
 def test_every_choice_of_the_descriptor_is_in_the_recipe(name: str, stages: dict[str, Any]) -> None:
     others = {"handedness": "free", "distances": True, "neighbours": 6, "tie_tolerance": 1e-4}
     for stage, _, _ in stages.values():
-        if not isinstance(stage, Selection):
+        if not isinstance(stage, Selection | ScoreHistogram):
             changed = replace(stage.descriptor, **{name: others[name]})
             assert replace(stage, descriptor=changed).digest != stage.digest
 

@@ -3,19 +3,15 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
 from coreset.artifacts.executor import SerialExecutor
-from coreset.corpus.snapshot import Snapshot, content_digest
-from coreset.corpus.store import finish, write_snapshot
-from coreset.numerics.grids import grid_points
 from coreset.session import open_session, package
 
 COMMAND = [str(Path(sys.executable).with_name("coreset"))]
@@ -31,50 +27,8 @@ JOB: dict[str, Any] = {
     "coverage": {"queries": 300},
     "evaluation": {"seeds": 2, "steps": 60},
 }
-
-
-def write_corpus(path: Path, train: int = 10, test: int = 4, points: int = 14) -> None:
-    """Sums of Gaussians on the atoms of skewed cells: smooth, positive, and a function of the neighbourhood."""
-    rng = np.random.default_rng(7)
-    names = [f"train/s{i // 2}_T{100 + 100 * (i // 4):04d}_{i % 2}" for i in range(train)]
-    names += [f"test/t{i}_T0150" for i in range(test)]
-    for name in names:
-        cell = np.diag([7.0, 7.5, 8.0]) + rng.normal(0, 0.3, (3, 3))
-        fractions = (np.indices((2, 2, 1)).reshape(3, -1).T / [2, 2, 1] + rng.normal(0, 0.04, (4, 3))) % 1
-        positions = fractions @ cell
-        grid = (points, points, points)
-        at = grid_points(cell, grid, np.arange(points**3))
-        shifts = np.indices((3, 3, 3)).reshape(3, -1).T - 1
-        density = np.full(points**3, 1e-3)
-        for position in positions:
-            for shift in shifts:
-                density += np.exp(-((at - position - shift @ cell) ** 2).sum(1) / 2.0)
-        field = density.astype(np.float32).reshape(grid)
-        numbers = np.full(4, 13)
-        group, temperature = (
-            name.rpartition("_")[0] if name.startswith("train") else name,
-            float(name[9:13].strip("_T")),
-        )
-        write_snapshot(
-            path,
-            Snapshot(
-                name=name,
-                cell=cell,
-                numbers=numbers,
-                positions=positions,
-                grid=grid,
-                electrons=float(field.mean() * abs(np.linalg.det(cell))),
-                energy=None,
-                group=group,
-                temperature=temperature,
-                composition="Al4",
-                source={},
-                wrapped=0,
-                digest=content_digest(cell, numbers, positions, field),
-            ),
-            field,
-        )
-    finish(path, names)
+SNAPSHOTS = [f"train/s{i // 2}_T{100 + 100 * (i // 4):04d}_{i % 2}" for i in range(10)]
+SNAPSHOTS += [f"test/t{i}_T0150" for i in range(4)]
 
 
 @dataclass(frozen=True)
@@ -113,9 +67,9 @@ class Place:
 
 
 @pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def place(tmp_path_factory: pytest.TempPathFactory, write_gaussians: Callable[..., None]) -> Place:
     path = tmp_path_factory.mktemp("small")
-    write_corpus(path / "small.zarr")
+    write_gaussians(path / "small.zarr", SNAPSHOTS)
     (path / "small.yaml").write_text(yaml.safe_dump(JOB))
     return Place(path)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from coreset.errors import WorkError
 from coreset.learning import training
 from coreset.learning.feed import Feed, Slab
 from coreset.learning.network import Architecture, Model, Normalisation, build
-from coreset.learning.training import Recipe, Trained, train
+from coreset.learning.training import HeldOut, Recipe, Trained, train
 
 RELU = Architecture(2, (24, 24), "gelu", "relu")
 LINEAR = Architecture(2, (24, 24), "gelu", "linear")
@@ -257,3 +260,165 @@ def test_a_run_whose_last_window_is_vacuum_is_not_dead() -> None:
     trained = train(feed, Architecture(2, (16,), "gelu", "relu"), recipe, "vacuum")
     assert trained.redrawn == 0
     assert bool((trained.model.predict(torch.from_numpy(x[:128])) > 0).any())
+
+
+def weights(model: Model) -> torch.Tensor:
+    return torch.cat([parameter.detach().ravel() for parameter in model.network.parameters()])
+
+
+def unseen(rows: int = 300) -> HeldOut:
+    x, y = draw(rows, 1)
+    return HeldOut(torch.from_numpy(x), torch.from_numpy(y))
+
+
+def predicted_by(model: Model) -> HeldOut:
+    """Points at which this model makes no error at all."""
+    x = torch.from_numpy(draw(300, 1)[0])
+    return HeldOut(x, model.predict(x))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("average", [0.0, 0.5, 0.9])
+def test_the_weights_are_those_of_a_plain_loop_under_torchs_own_average(
+    average: float, schedule: Any, feed_of: Any
+) -> None:
+    feed, steps = feed_of(window=10_000), 40  # two epochs of 16 batches and half of a third
+    model = build(RELU, feed.normalisation, "a")
+    optimizer = torch.optim.AdamW(model.network.parameters(), lr=3e-3, weight_decay=0.01)
+    factor = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if schedule == "cosine" else None
+
+    def ramped(mean: torch.Tensor, now: torch.Tensor, told: torch.Tensor | int) -> torch.Tensor:
+        # Torch counts the copy of the initial weights as the first.
+        each = min(average, float(told) / (9 + float(told)))
+        return each * mean + (1 - each) * now
+
+    mean = AveragedModel(model.network, avg_fn=ramped)
+    mean.update_parameters(model.network)
+    batches = [batch for epoch in range(3) for batch in feed.batches(64, "a", epoch)][:steps]
+    for x, y in batches:
+        loss = nn.functional.mse_loss(model.network(x).squeeze(1), (y - model.shift) / model.scale)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if factor is not None:
+            factor.step()
+        mean.update_parameters(model.network)
+    expected = Model(RELU, mean.module if average else model.network, model.scale, model.shift)
+    trained = train(feed, RELU, recipe(steps=steps, schedule=schedule, weight_decay=0.01, average=average), "a")
+    torch.testing.assert_close(weights(trained.model), weights(expected), rtol=1e-4, atol=1e-6)
+    x = unseen().features
+    torch.testing.assert_close(trained.model.predict(x), expected.predict(x), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("steps", "checks", "expected"),
+    [
+        (40, 4, [10, 20, 30, 40]),
+        (10, 3, [4, 7, 10]),
+        (10, 1, [10]),
+        (3, 8, [1, 2, 3]),
+        (10, 0, []),
+    ],
+)
+def test_checks_stand_at_even_distances_and_at_the_end(
+    steps: int, checks: int, expected: list[int], feed_of: Any
+) -> None:
+    trained = train(feed_of(), RELU, recipe(steps=steps, checks=checks), "a", held_out=unseen())
+    assert [step for step, _ in trained.validation] == expected
+    assert trained.kept_step == steps
+
+
+@pytest.mark.parametrize(("window", "per_epoch"), [(10_000, 16), (250, 17), (1, 20)])
+def test_the_last_check_is_at_the_end_of_the_last_epoch(window: int, per_epoch: int, feed_of: Any) -> None:
+    settings = recipe(steps=None, epochs=2, checks=2)
+    trained = train(feed_of(window=window), RELU, settings, "a", held_out=unseen())
+    looked = [step for step, _ in trained.validation]
+    assert looked == sorted(set(looked))
+    assert looked[0] == 16
+    assert looked[-1] == trained.steps == trained.kept_step == 2 * per_epoch
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_each_check_is_the_error_of_a_training_that_ends_there(average: float, feed_of: Any) -> None:
+    held_out = unseen()
+    trained = train(feed_of(), RELU, recipe(steps=40, checks=4, average=average), "a", held_out=held_out)
+    reference = held_out.density.numpy().astype(np.float64)
+    for step, error in trained.validation:
+        alone = train(feed_of(), RELU, recipe(steps=step, average=average), "a")
+        predicted = alone.model.predict(held_out.features).numpy().astype(np.float64)
+        assert error == pytest.approx(np.sqrt(np.mean((predicted - reference) ** 2)) / np.ptp(reference), rel=1e-12)
+
+
+@pytest.mark.parametrize("settings", [{"steps": 40}, {"steps": 40, "average": 0.9, "schedule": "cosine"}])
+def test_looking_changes_no_byte(settings: dict[str, Any], feed_of: Any, tmp_path: Path) -> None:
+    blind = train(feed_of(), RELU, recipe(**settings), "a")
+    for checks in (1, 7, 40):
+        seen = train(feed_of(), RELU, recipe(**settings, checks=checks), "a", held_out=unseen())
+        assert saved(seen, tmp_path / "m") == saved(blind, tmp_path / "m")
+    # Points that are held out but not asked for are not looked at.
+    assert train(feed_of(), RELU, recipe(**settings), "a", held_out=unseen()).validation == []
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize("best", [10, 20, 40])
+def test_best_keeps_the_weights_of_the_check_with_the_least_error(average: float, best: int, feed_of: Any) -> None:
+    """Held-out densities that one state predicts exactly: that state is the best."""
+    state = train(feed_of(), RELU, recipe(steps=best, average=average), "a").model
+    settings = recipe(steps=40, checks=4, average=average)
+    held_out = predicted_by(state)
+    trained = train(feed_of(), RELU, replace(settings, keep="best"), "a", held_out=held_out)
+    assert trained.kept_step == best
+    assert trained.steps == 40
+    assert dict(trained.validation)[best] == 0
+    assert min(error for step, error in trained.validation if step != best) > 0
+    assert torch.equal(weights(trained.model), weights(state))
+    assert trained.model.network.state_dict().keys() == state.network.state_dict().keys()
+    assert trained.model.predict(held_out.features).equal(held_out.density)
+    # It is the choice alone that differs from keeping the last.
+    last = train(feed_of(), RELU, settings, "a", held_out=held_out)
+    assert last.validation == trained.validation
+    assert last.loss == trained.loss
+    assert torch.equal(weights(last.model), weights(state)) == (best == 40)
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_a_training_with_checks_repeats_to_the_byte(average: float, feed_of: Any, tmp_path: Path) -> None:
+    settings = recipe(steps=40, learning_rate=0.05, checks=8, keep="best", average=average)
+    first, again = (train(feed_of(), RELU, settings, "a", held_out=unseen()) for _ in range(2))
+    assert saved(first, tmp_path / "m") == saved(again, tmp_path / "m")
+    assert first.validation == again.validation
+    assert first.kept_step == again.kept_step
+    assert dict(first.validation)[first.kept_step] == min(error for _, error in first.validation)
+
+
+def test_a_redrawn_run_forgets_the_checks_and_the_average_of_the_dead_one(
+    feed_of: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = recipe(steps=40, checks=8, keep="best", average=0.9)
+    alive = train(feed_of(), RELU, settings, "a redrawn 1", held_out=unseen())
+    drawn: list[str] = []
+
+    def first_is_dead(shape: Architecture, normalisation: Normalisation, seed: str) -> Model:
+        drawn.append(seed)
+        model = build(shape, normalisation, seed)
+        return lowered(model, 1e6) if len(drawn) == 1 else model
+
+    monkeypatch.setattr(training, "build", first_is_dead)
+    trained = train(feed_of(), RELU, settings, "a", held_out=unseen())
+    assert trained.redrawn == 1
+    assert trained.validation == alive.validation
+    assert saved(trained, tmp_path / "m") == saved(alive, tmp_path / "m")
+
+
+def test_averaged_weights_differ_less_from_seed_to_seed(feed_of: Any) -> None:
+    """What the average is for, at a rate that does not decay: predictions scatter less, about a better mean."""
+    x, y = draw(500, 2)
+
+    def errors(average: float) -> np.ndarray:
+        settings = recipe(steps=300, learning_rate=0.02, average=average)
+        models = [train(feed_of(), LINEAR, settings, seed).model for seed in "abcdef"]
+        return np.array([model.predict(torch.from_numpy(x)).numpy() - y for model in models])
+
+    plain, quiet = errors(0.0), errors(0.97)
+    assert quiet.std(0).mean() < 0.7 * plain.std(0).mean()
+    assert (quiet**2).mean() < (plain**2).mean()

@@ -21,6 +21,7 @@ from coreset.stages.training import Length, Training
 CORPUS = Path(__file__).parents[2] / "jobs" / "data" / "al.zarr"
 DESCRIPTOR = Descriptor(neighbours=5, distances=True)
 SETTINGS = {"learning_rate": 2e-3, "weight_decay": 0.01, "schedule": "constant", "batch": 512, "window": 65_536}
+SETTINGS |= {"average": 0.0, "checks": 0, "keep": "last"}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def points() -> SnapshotSet:
 def made(points: SnapshotSet, tmp_path_factory: pytest.TempPathFactory) -> Any:
     root = tmp_path_factory.mktemp("store")
     network = {"hidden": [16, 16], "activation": "gelu", "output": "relu"}
-    runs = [Training(points, DESCRIPTOR, network, SETTINGS, Length(steps=150), f"run {k}") for k in range(3)]
+    runs = [Training(points, DESCRIPTOR, network, SETTINGS, Length(steps=150), f"run {k}", points) for k in range(3)]
     models = materialize_all(runs, root=root, executor=SerialExecutor())
     scores = materialize(Scoring(points, DESCRIPTOR, tuple(models)), root=root, executor=SerialExecutor())
     return models, scores

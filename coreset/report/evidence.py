@@ -1,0 +1,251 @@
+"""What a folder holds as evidence, looked up by method, rate, protocol and study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coreset.errors import RequestError
+from coreset.report.figure import percent
+from coreset.report.table import METHOD_NAMES
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A figure of the error: its name in sweep.json, in words, its unit, and the factor from JSON to that unit."""
+
+    key: str
+    label: str
+    unit: str
+    factor: float
+
+    @property
+    def axis(self) -> str:
+        """What an axis says."""
+        return f"{self.label}, {self.unit}"
+
+    def text(self, estimate: Mapping[str, Any] | None) -> str:
+        """Value ± half of the interval."""
+        if estimate is None:
+            return ""
+        value = f"{self.factor * estimate['value']:.3g}"
+        if estimate.get("low") is None:
+            return value
+        return f"{value} ± {self.factor * (estimate['high'] - estimate['low']) / 2:.2g}"
+
+    def within(self, estimate: Mapping[str, Any]) -> str:
+        """Value [low, high]."""
+        value = f"{self.factor * estimate['value']:.3g}"
+        if estimate.get("low") is None:
+            return value
+        low, high = (self.factor * estimate[side] for side in ("low", "high"))
+        return f"{value} [{low:.3g}, {high:.3g}]"
+
+
+NRMSE = Quantity("nrmse", "NRMSE", "%", 100.0)
+NMAE = Quantity("nmae", "NMAE", "%", 100.0)
+SEMINORM = Quantity("h1_seminorm", "H¹ semi-norm of the error", "e/Bohr^(5/2)", 1.0)
+NORM = Quantity("h1_norm", "H¹ norm of the error", "e/Bohr^(5/2)", 1.0)
+LOST = Quantity("electrons_lost", "electrons lost", "electrons", 1.0)
+ENERGY = Quantity("energy", "energy error", "mHa/atom", 1000.0)
+QUANTITIES = (NRMSE, SEMINORM, NORM, NMAE, ENERGY, LOST)
+
+
+class Evidence:
+    """The figures of a sweep, or of a single run seen as a sweep of one rate."""
+
+    def __init__(self, folder: Path, sweep: dict[str, Any], swept: bool) -> None:
+        self.folder = folder
+        self.sweep = sweep
+        self.swept = swept
+        self.name: str = sweep["name"]
+        self.own: str = sweep["method"]
+        self.tests: list[str] = sweep["test_order"]
+        self.protocols: list[str] = sweep["protocol_order"]
+        self.cells: list[dict[str, Any]] = sweep["cells"]
+
+    @cached_property
+    def compared(self) -> dict[tuple[str, str, float], dict[str, Any]]:
+        """The cells that compare methods, by protocol, method and rate."""
+        chosen = (cell for cell in self.cells if "methods" in cell["studies"])
+        return {(cell["protocol"], cell["method"], cell["rate"]): cell for cell in chosen}
+
+    def cell(self, method: str, rate: float, protocol: str | None = None) -> dict[str, Any] | None:
+        """A method's cell at a rate; the whole corpus's at any."""
+        return self.compared.get((protocol or self.protocols[0], method, 0.0 if method == "full" else rate))
+
+    def methods(self, protocol: str | None = None, whole: bool = True) -> list[str]:
+        """The methods compared, in the order of the tables."""
+        present = {method for at, method, _ in self.compared if protocol in (None, at)}
+        order = [*METHOD_NAMES, *sorted(present - set(METHOD_NAMES))]
+        return [method for method in order if method in present and (whole or method != "full")]
+
+    def rates(self, protocol: str | None = None) -> list[float]:
+        """The pruning rates compared, ascending, without that of the whole corpus."""
+        return sorted({rate for at, method, rate in self.compared if method != "full" and protocol in (None, at)})
+
+    @cached_property
+    def rate(self) -> float:
+        """The job's own rate, or the nearest to it that was compared."""
+        return min(self.rates(), key=lambda rate: abs(rate - self.sweep["prune"]))
+
+    @cached_property
+    def main_rates(self) -> list[float]:
+        """The job's own rate and the highest."""
+        return list(dict.fromkeys((self.rate, max(self.rates()))))
+
+    def by_own_rate(self, rates: list[float]) -> list[float]:
+        """The rates, the job's own first, so that it is what a figure shows."""
+        return sorted(rates, key=lambda rate: (rate != self.rate, rate))
+
+    def kept(self, rate: float) -> int | None:
+        """How many points the job's own method, or else any, keeps at a rate."""
+        cells = [self.cell(method, rate, at) for at in self.protocols for method in (self.own, *self.methods(at, False))]
+        return next((cell["kept"][0] for cell in cells if cell is not None), None)
+
+    def figure(self, cell: Mapping[str, Any] | None, test: str, key: str) -> dict[str, Any] | None:
+        """The estimate of a figure, where the cell has it."""
+        return None if cell is None else cell["tests"].get(test, {}).get("figures", {}).get(key)
+
+    def has(self, key: str) -> bool:
+        """Whether any cell has this figure."""
+        return any(key in test.get("figures", {}) for cell in self.cells for test in cell["tests"].values())
+
+    def study(self, name: str) -> dict[float, list[dict[str, Any]]]:
+        """The cells of a study by rate, in order of the setting; rates with one value alone are left out."""
+        found: dict[float, list[dict[str, Any]]] = {}
+        for cell in self.cells:
+            if name in cell["studies"] and cell[name] is not None:
+                found.setdefault(cell["rate"], []).append(cell)
+        return {
+            rate: sorted(cells, key=lambda cell: cell[name])
+            for rate, cells in sorted(found.items())
+            if len({cell[name] for cell in cells}) > 1
+        }
+
+    def protocol_label(self, protocol: str) -> str:
+        """`equal steps (3,000)`."""
+        setting = self.sweep.get("protocols", {}).get(protocol, {}).get(protocol)
+        return f"equal {protocol}" + (f" ({setting:,})" if setting else "")
+
+    def test_label(self, test: str) -> str:
+        """The name of a test set with its size."""
+        size = self.sweep["corpus"].get(f"test.{test}")
+        if not size:
+            return test
+        plural = "y" if size["groups"] == 1 else "ies"
+        return f"{test} ({size['snapshots']} snapshots, {size['groups']} trajector{plural})"
+
+    @cached_property
+    def how(self) -> str:
+        """The command and the seeds behind every figure."""
+        names = self.sweep.get("seed_names", [])
+        seeds = f"seeds {', '.join(names)}" if len(names) > 1 else f"seed {names[0]}" if names else "seeds as in the job"
+        return f"{self.sweep['command']} · {seeds}"
+
+    def cell_label(self, identity: str) -> str:
+        """What the network of a cell was trained on: `CCS, 90% pruned`."""
+        cell = next((cell for cell in self.cells if cell["id"] == identity), None)
+        if cell is None:
+            return identity
+        name = METHOD_NAMES.get(cell["method"], cell["method"])
+        return name if cell["method"] == "full" else f"{name}, {percent(cell['rate'])} pruned"
+
+    def fields(self, role: str) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
+        """The snapshots to look at, each with its arrays by label."""
+        found = []
+        for entry in self.sweep.get("fields", []):
+            if entry["role"] != role:
+                continue
+            path = self.folder / entry["file"]
+            if not path.resolve().is_relative_to(self.folder.resolve()):
+                raise RequestError(
+                    f"{self.folder / 'sweep.json'}: expected fields within that folder, found {entry['file']!r}; "
+                    "run coreset sweep again."
+                )
+            if not path.is_file():
+                continue
+            try:
+                with np.load(path) as arrays:
+                    found.append((entry, {label: arrays[name] for label, name in entry["arrays"].items()}))
+            except (OSError, ValueError, KeyError) as error:
+                raise RequestError(
+                    f"{path}: expected the arrays that sweep.json names, found a damaged file ({error}); "
+                    "run coreset sweep again."
+                ) from None
+        return found
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """The evidence of a sweep's or a run's folder.
+
+    Raises RequestError where there is neither sweep.json nor summary.json, or where one is damaged.
+    """
+    for name, swept in (("sweep.json", True), ("summary.json", False)):
+        path = folder / name
+        if not path.is_file():
+            continue
+        try:
+            found = json.loads(path.read_bytes())
+            return Evidence(folder, found if swept else _as_sweep(found), swept)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RequestError(
+                f"{path}: expected the figures of a finished run, found a damaged file "
+                f"({type(error).__name__}: {error}); run again."
+            ) from None
+    raise RequestError(
+        f"{folder}: expected the folder of a finished run or sweep, found neither sweep.json nor summary.json in it; "
+        "run `coreset sweep JOB.yaml` or `coreset run JOB.yaml` first."
+    )
+
+
+def _as_sweep(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's summary in the form of a sweep: one rate, one protocol."""
+    prune = summary["prune"]
+    cells = []
+    for method, trained in summary["methods"].items():
+        tests = {}
+        for name, by_method in summary["evaluation"].items():
+            evaluated = by_method[method]
+            plain = {"value": evaluated["nrmse"], "low": evaluated["low"], "high": evaluated["high"]}
+            tests[name] = {"figures": evaluated.get("figures", {"nrmse": plain}), "differences": {}}
+            against = evaluated.get("differences")
+            if against is None and "difference" in evaluated:
+                stated = evaluated["difference"]
+                against = {"nrmse": {"value": stated["nrmse"], **{k: stated[k] for k in ("low", "high", "verdict")}}}
+            if against:
+                tests[name]["differences"][summary["method"]] = against
+        rate = 0.0 if method == "full" else prune
+        cells.append(
+            {
+                "id": f"steps {method} {rate:g}",
+                "studies": ["methods"],
+                "protocol": "steps",
+                "method": method,
+                "rate": rate,
+                "cutoff": summary.get("cutoff", {}).get("value") if method in ("ccs", "cut-random") else None,
+                "kept": trained["kept"],
+                "seeds": len(trained["kept"]),
+                "tests": tests,
+            }
+        )
+    return {
+        "name": summary["name"],
+        "command": "coreset run",
+        "method": summary["method"],
+        "prune": prune,
+        "corpus": summary["corpus"],
+        "protocols": {"steps": {"steps": summary["steps"]}},
+        "protocol_order": ["steps"],
+        "test_order": list(summary["evaluation"]),
+        "cells": cells,
+        "cutoffs": {f"{prune:g}": summary["cutoff"]} if "cutoff" in summary else {},
+        "coverage": {f"{prune:g}": summary.get("coverage", {})},
+        "scores": summary.get("scores", {}),
+    }

@@ -1,0 +1,365 @@
+"""The sweep on one page: methods × pruning rates × seeds, and studies of single settings, sharing what can be shared.
+
+A cell is one point of a figure: a method at a rate under one protocol, with its settings. Its seeds redraw selection
+and initialisation together, and are the same numbers in every cell, so that cells are compared seed by seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from coreset.artifacts.manifest import Artifact
+from coreset.config import Job
+from coreset.corpus.split import SnapshotSet
+from coreset.errors import RequestError
+from coreset.methods import METHODS
+from coreset.methods.budget import keep
+from coreset.stages.coverage import Coverage
+from coreset.stages.fields import Fields
+from coreset.stages.histogram import ScoreHistogram
+from coreset.stages.training import Length, Training
+from coreset.workflow import Energies, Pipeline, Proxies, check, choose_cutoffs, legal_cutoffs
+
+METHODS_STUDY = "methods"
+"""The study that compares the methods at all rates."""
+STUDIES = ("cutoff", "strata", "score_epoch", "score_runs")
+"""The studies of one setting of CCS each, by the setting's name in a cell."""
+SHOWN_METHODS = ("grand", "ccs")
+"""Whose fields are shown beside those of the whole corpus, as in the paper's Figs. 5, 7 and 9."""
+NOISE_STUDY = "noise"
+"""The study of how much one training differs from the next."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one network is trained on and how; None where a setting does not matter."""
+
+    protocol: str
+    method: str
+    rate: float
+    cutoff: float | None
+    strata: int | None
+    score_epoch: int | None
+    score_runs: int | None
+    recipe: str = ""
+    """Name of another way to train; empty: the job's own."""
+
+    @property
+    def scores(self) -> tuple[int, int] | None:
+        """Which scores the cell ranks by: (epoch, runs)."""
+        if self.score_epoch is None or self.score_runs is None:
+            return None
+        return self.score_epoch, self.score_runs
+
+
+def short_id(cell: Cell) -> str:
+    """Protocol, method and rate: enough among the cells that compare methods."""
+    return f"{cell.protocol} {cell.method} {cell.rate:g}"
+
+
+def cell_id(cell: Cell, wanted: Wanted) -> str:
+    """A name that no two cells of one sweep share."""
+    if METHODS_STUDY in wanted.studies:
+        return short_id(cell)
+    settings = ("cutoff", "strata", "score_epoch", "score_runs", "recipe")
+    stated = ((name, getattr(cell, name)) for name in settings)
+    return " ".join([short_id(cell), *(f"{name}={value}" for name, value in stated if value not in (None, ""))])
+
+
+@dataclass
+class Wanted:
+    """How often a cell is trained, and for which figures."""
+
+    seeds: int = 0
+    studies: list[str] = field(default_factory=list)
+
+    def also(self, study: str, seeds: int) -> None:
+        """One more study wants this cell."""
+        self.seeds = max(self.seeds, seeds)
+        if study not in self.studies:
+            self.studies.append(study)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Fields to be looked at: some snapshots of one test set, and the label of each network's array."""
+
+    points: SnapshotSet
+    artifact: Artifact
+    arrays: dict[str, str]
+
+
+@dataclass(frozen=True)
+class SweepProducts:
+    """All that a sweep has made."""
+
+    cells: dict[Cell, Wanted]
+    scores: Artifact
+    cutoffs: dict[float, tuple[float, Proxies | None]]
+    selections: dict[Cell, list[Artifact | None]]
+    coverages: dict[float, dict[str, Artifact]]
+    """By rate and method; the whole training set stands under `full`."""
+    models: dict[Cell, list[Artifact]]
+    evaluations: dict[str, dict[Cell, Artifact]]
+    energies: dict[str, Energies]
+    histogram: Artifact
+    fields: dict[str, Shown]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One job's sweep; the pipeline is that of the job."""
+
+    pipeline: Pipeline
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self.pipeline.job
+
+    def run(self) -> SweepProducts:
+        """Everything, in order; what stands already is not computed again."""
+        scores = self.score()
+        cutoffs = self.cutoffs(scores)
+        cells = self.cells({rate: cutoff for rate, (cutoff, _) in cutoffs.items()})
+        selections = self.select(cells, scores)
+        compared = [cell for cell, want in cells.items() if self.is_compared(cell, want)]
+        coverages = self.cover({cell: selections[cell][0] for cell in compared})
+        models = self.train(cells, selections)
+        evaluations = self.pipeline.evaluate(models)
+        energies = self.pipeline.energies(
+            {cell: models[cell][: self.job.energy.seeds] for cell in compared if self.takes_energy(cell)}
+        )
+        histogram = self.histogram(scores[self.own_scores], {cell: selections[cell][0] for cell in compared})
+        fields = self.fields({cell: models[cell][0] for cell in compared})
+        return SweepProducts(
+            cells,
+            scores[self.own_scores],
+            cutoffs,
+            selections,
+            coverages,
+            models,
+            evaluations,
+            energies,
+            histogram,
+            fields,
+        )
+
+    def score(self) -> dict[tuple[int, int], Artifact]:
+        """The scores of every (epoch, runs) that a study asks for; runs are shared between them."""
+        studies = self.job.sweep.studies
+        own_epoch, own_runs = self.own_scores
+        wanted = [
+            (own_epoch, own_runs),
+            *((epoch, own_runs) for epoch in studies.score_epochs),
+            *((own_epoch, runs) for runs in studies.score_runs),
+        ]
+        pipelines = {each: self._variant(score={"epoch": each[0], "seeds": each[1]}) for each in dict.fromkeys(wanted)}
+        runs = [(each, stage) for each, pipeline in pipelines.items() for stage in pipeline.scoring_runs()]
+        made: dict[tuple[int, int], list[Artifact]] = {each: [] for each in pipelines}
+        for (each, _), model in zip(runs, self.pipeline.materialize([stage for _, stage in runs]), strict=True):
+            made[each].append(model)
+        stages = [pipeline.scoring(made[each]) for each, pipeline in pipelines.items()]
+        return dict(zip(pipelines, self.pipeline.materialize(stages), strict=True))
+
+    def cutoffs(self, scores: Mapping[tuple[int, int], Artifact]) -> dict[float, tuple[float, Proxies | None]]:
+        """β at every rate, from validation groups alone."""
+        pipelines = [self._at(rate) for rate in self.rates]
+        return dict(zip(self.rates, choose_cutoffs(pipelines, scores[self.own_scores]), strict=True))
+
+    def cells(self, cutoffs: Mapping[float, float]) -> dict[Cell, Wanted]:
+        """Every cell with the number of its seeds; what two studies ask for stands once."""
+        sweep, cells = self.job.sweep, dict[Cell, Wanted]()
+
+        def want(study: str, seeds: int, protocol: str, method: str, rate: float, **changed: Any) -> None:
+            cells.setdefault(self._cell(protocol, method, rate, cutoffs, **changed), Wanted()).also(study, seeds)
+
+        for protocol in sweep.protocols:
+            section = sweep if protocol == "steps" else sweep.epochs
+            want(METHODS_STUDY, sweep.seeds, protocol, "full", 0.0)
+            for rate in section.rates:
+                for method in section.methods:
+                    want(METHODS_STUDY, sweep.seeds, protocol, method, rate)
+        studies = sweep.studies
+        values: dict[str, Sequence[float]] = {
+            "cutoff": studies.cutoffs,
+            "strata": studies.strata,
+            "score_epoch": studies.score_epochs,
+            "score_runs": studies.score_runs,
+        }
+        for study in STUDIES:
+            for rate in studies.rates if values[study] else ():
+                # The job's own setting is a point of every study, with the seeds it has anyway.
+                want(study, studies.seeds, "steps", "ccs", rate)
+                for value in values[study]:
+                    want(study, studies.seeds, "steps", "ccs", rate, **{study: value})
+        for name in sweep.noise.recipes:
+            want(NOISE_STUDY, sweep.noise.seeds, "steps", sweep.noise.method, sweep.noise.rate, recipe=name)
+        return cells
+
+    def select(
+        self, cells: Mapping[Cell, Wanted], scores: Mapping[tuple[int, int], Artifact]
+    ) -> dict[Cell, list[Artifact | None]]:
+        """The coreset of every cell at every seed; None where everything is kept."""
+        wanted = [(cell, run) for cell, want in cells.items() if cell.method != "full" for run in range(want.seeds)]
+        stages = []
+        for cell, run in wanted:
+            strata = self.job.select.strata if cell.strata is None else cell.strata
+            pipeline = self._at(cell.rate, strata=strata)
+            # Where nothing is cut, cut-random is random points to the last bit: one coreset, one training.
+            method = "random" if cell.method == "cut-random" and not cell.cutoff else cell.method
+            used = scores[cell.scores or self.own_scores]
+            stages.append(pipeline.selection(method, pipeline.seed(run), used, cell.cutoff or 0.0))
+        made = dict(zip(wanted, self.pipeline.materialize(stages), strict=True))
+        return {cell: [made.get((cell, run)) for run in range(want.seeds)] for cell, want in cells.items()}
+
+    def cover(self, selections: Mapping[Cell, Artifact | None]) -> dict[float, dict[str, Artifact]]:
+        """AUC_pr of every method's first coreset at every rate, and of the whole training set: the floor."""
+        split, settings, descriptor = self.pipeline.split, self.job.coverage, self.pipeline.descriptor
+        whole = self.pipeline.materialize([self.pipeline.selection("full", 0, None, 0.0)])[0]
+        everything = {(cell.rate, cell.method): selection or whole for cell, selection in selections.items()}
+        stages = [
+            Coverage(split.train, selection, split.validation, settings.queries, settings.scaling, descriptor)
+            for selection in everything.values()
+        ]
+        made = dict(zip(everything, self.pipeline.materialize(stages), strict=True))
+        floor = made.pop((0.0, "full"))
+        rates = dict.fromkeys(rate for rate, _ in made)
+        return {
+            rate: {"full": floor, **{method: artifact for (at, method), artifact in made.items() if at == rate}}
+            for rate in rates
+        }
+
+    def train(
+        self, cells: Mapping[Cell, Wanted], selections: Mapping[Cell, Sequence[Artifact | None]]
+    ) -> dict[Cell, list[Artifact]]:
+        """One network per cell and seed."""
+        wanted = [(cell, run) for cell, want in cells.items() for run in range(want.seeds)]
+        stages = {(cell, run): self._training(cell, run, selections[cell][run]) for cell, run in wanted}
+        # The longest first, so that none is left over at the end; equal ones stay together, and share their points.
+        order = sorted(wanted, key=lambda each: -sum(part.work for part in stages[each].parts()))
+        made = dict(zip(order, self.pipeline.materialize([stages[each] for each in order]), strict=True))
+        return {cell: [made[cell, run] for run in range(want.seeds)] for cell, want in cells.items()}
+
+    def histogram(self, scores: Artifact, selections: Mapping[Cell, Artifact | None]) -> Artifact:
+        """How the scores are distributed, in all and in each method's first coreset at the job's rate."""
+        rate = self.shown_rates[0]
+        chosen = {
+            cell.method: selection
+            for cell, selection in selections.items()
+            if cell.rate == rate and selection is not None
+        }
+        stage = ScoreHistogram(scores, self.pipeline.split.train, "grand", tuple(chosen.items()))
+        return self.pipeline.materialize([stage])[0]
+
+    def fields(self, models: Mapping[Cell, Artifact]) -> dict[str, Shown]:
+        """What the first networks of a few cells predict for one snapshot of each test set."""
+        shown = tuple(
+            (short_id(cell), model)
+            for cell, model in models.items()
+            if cell.method == "full" or (cell.method in SHOWN_METHODS and cell.rate in self.shown_rates)
+        )
+        middle = {
+            name: replace(points, snapshots=points.snapshots[len(points.snapshots) // 2 :][:1])
+            for name, points in self.pipeline.split.tests.items()
+        }
+        stages = [Fields(points, self.pipeline.descriptor, shown) for points in middle.values()]
+        made = self.pipeline.materialize(stages)
+        return {
+            name: Shown(stage.points, artifact, stage.arrays)
+            for name, stage, artifact in zip(middle, stages, made, strict=True)
+        }
+
+    def is_compared(self, cell: Cell, wanted: Wanted) -> bool:
+        """Whether this is a method's own cell under the first protocol."""
+        return METHODS_STUDY in wanted.studies and cell.protocol == self.job.sweep.protocols[0]
+
+    def takes_energy(self, cell: Cell) -> bool:
+        """Whether energies are computed for a cell that is compared."""
+        section = self.job.energy
+        return cell.method in section.methods and (cell.method == "full" or cell.rate in section.rates)
+
+    @property
+    def own_scores(self) -> tuple[int, int]:
+        """(epoch, runs) of the job's own scores."""
+        return self.job.score.epoch, self.job.score.seeds
+
+    @cached_property
+    def rates(self) -> tuple[float, ...]:
+        """Every rate that any cell has."""
+        sweep = self.job.sweep
+        rates = set(sweep.rates)
+        if "epochs" in sweep.protocols:
+            rates |= set(sweep.epochs.rates)
+        studies = sweep.studies
+        if studies.cutoffs or studies.strata or studies.score_epochs or studies.score_runs:
+            rates |= set(studies.rates)
+        if sweep.noise.recipes:
+            rates.add(sweep.noise.rate)
+        return tuple(sorted(rates))
+
+    @cached_property
+    def shown_rates(self) -> tuple[float, ...]:
+        """The rates whose fields are shown: the job's own, or the nearest to it, and the highest."""
+        rates = self.job.sweep.rates
+        near = min(rates, key=lambda rate: abs(rate - self.job.select.prune))
+        return tuple(dict.fromkeys((near, max(rates))))
+
+    def _cell(
+        self, protocol: str, method: str, rate: float, cutoffs: Mapping[float, float], recipe: str = "", **changed: Any
+    ) -> Cell:
+        chosen = METHODS[method]
+        takes = chosen.parameters
+        epoch, runs = self.own_scores
+        return Cell(
+            protocol,
+            method,
+            rate,
+            changed.get("cutoff", cutoffs.get(rate)) if "cutoff" in takes else None,
+            changed.get("strata", self.job.select.strata) if "strata" in takes else None,
+            changed.get("score_epoch", epoch) if chosen.field else None,
+            changed.get("score_runs", runs) if chosen.field else None,
+            recipe,
+        )
+
+    def _training(self, cell: Cell, run: int, selection: Artifact | None) -> Training:
+        epochs = self.job.sweep.epochs.epochs
+        length = Length(steps=self.pipeline.steps) if cell.protocol == "steps" else Length(epochs=epochs)
+        changed = {}
+        if cell.recipe:
+            changed = self.job.sweep.noise.recipes[cell.recipe].model_dump(exclude_none=True)
+        return self.pipeline.training(f"evaluation {run}", length, selection, "sweep runs", changed)
+
+    def _at(self, rate: float, **select: Any) -> Pipeline:
+        return self._variant(select={"prune": rate, **select})
+
+    def _variant(self, **sections: dict[str, Any]) -> Pipeline:
+        """The pipeline of the same job with some settings changed."""
+        changed = {name: getattr(self.job, name).model_copy(update=values) for name, values in sections.items()}
+        return replace(self.pipeline, job=self.job.model_copy(update=changed))
+
+
+def check_sweep(sweep: Sweep, place: str) -> None:
+    """Raises RequestError for a rate or a setting that the corpus cannot meet, before anything is computed."""
+    split, job = sweep.pipeline.split, sweep.job
+    for rate in sweep.rates:
+        variant = job.model_copy(update={"select": job.select.model_copy(update={"prune": rate})})
+        check(variant, split.train, split.validation, f"{place}: at the sweep's rate {rate:g}")
+    studies = job.sweep.studies
+    for rate in studies.rates:
+        budget = keep(split.train.points, rate)
+        for cutoff in studies.cutoffs:
+            if not legal_cutoffs((cutoff,), split.train.points, budget):
+                raise RequestError(
+                    f"{place}: sweep.studies.cutoffs: expected cuts that leave the {budget:,} points that are kept at "
+                    f"{rate:g}, found {cutoff:g} of {split.train.points:,}; leave it out, or study higher rates."
+                )
+        for strata in studies.strata:
+            if strata > budget:
+                raise RequestError(
+                    f"{place}: sweep.studies.strata: expected at most the {budget:,} points that are kept at {rate:g}, "
+                    f"found {strata}; leave it out."
+                )

@@ -1,0 +1,169 @@
+"""Each verdict, from figures that leave no other."""
+
+from typing import Any
+
+import pytest
+
+from coreset.report.claims import Claim, Finding, claims
+
+
+def difference(low: float, high: float) -> dict[str, Any]:
+    verdict = "lower" if high < 0 else "higher" if low > 0 else "tie"
+    return {"value": (low + high) / 2, "low": low, "high": high, "verdict": verdict}
+
+
+def cell(method: str, rate: float, tests: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "id": f"steps {method} {rate:g}",
+        "studies": ["methods"],
+        "protocol": "steps",
+        "method": method,
+        "rate": rate,
+        "cutoff": 0.3,
+        "kept": [1234],
+        "tests": tests,
+        **more,
+    }
+
+
+def a_test_set(nrmse: float, **differences: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "figures": {"nrmse": {"value": nrmse}, "h1_seminorm": {"value": 1.0}},
+        "differences": {peer: {"nrmse": each, "h1_seminorm": each} for peer, each in differences.items()},
+    }
+
+
+def sweep(*cells: dict[str, Any], **more: Any) -> dict[str, Any]:
+    found = {
+        "protocol_order": ["steps"],
+        "test_order": ["bulk", "defects"],
+        "cells": list(cells),
+        "coverage": {},
+        "cutoffs": {},
+        "costs": [],
+        "time_to_target": None,
+    }
+    return {**found, **more}
+
+
+def judged(found: dict[str, Any], statement: str) -> Claim:
+    (claim,) = (each for each in claims(found) if each.statement.startswith(statement))
+    return claim
+
+
+def both(nrmse: float, **differences: dict[str, Any]) -> dict[str, Any]:
+    return {name: a_test_set(nrmse, **differences) for name in ("bulk", "defects")}
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (-0.001, 0.0005, "confirmed"),
+        (0.0002, 0.0009, "confirmed"),  # worse, but by less than a tenth
+        (0.0005, 0.0015, "undecided here"),
+        (0.0012, 0.0015, "not confirmed here"),
+    ],
+)
+def test_as_good_means_within_a_tenth_of_the_whole_corpus_error(low: float, high: float, verdict: str) -> None:
+    # The whole corpus errs by 0.01: what CCS errs more is within, astride or beyond 0.001.
+    mine = 0.01 + (low + high) / 2
+    found = sweep(cell("ccs", 0.9, both(mine, full=difference(low, high))))
+    claim = judged(found, "CCS at 90% pruning is as accurate")
+    assert claim.verdict == verdict
+    assert [finding.where for finding in claim.findings] == ["bulk"]
+    assert "1,234 points" in claim.reason
+    assert judged(found, "What CCS keeps generalises to defects").verdict == verdict
+
+
+def test_a_tie_decides_nothing_and_the_other_side_refutes() -> None:
+    statement = "CCS beats random points at 99%"
+    for low, high, verdict in ((-2e-3, -1e-3, "confirmed"), (-1e-3, 1e-3, "undecided"), (1e-3, 2e-3, "not confirmed")):
+        found = sweep(cell("ccs", 0.99, both(0.01, random=difference(low, high))))
+        assert judged(found, statement).verdict.startswith(verdict)
+    mixed = {
+        "bulk": a_test_set(0.01, random=difference(-2e-3, -1e-3)),
+        "defects": a_test_set(0.01, random=difference(-1, 1)),
+    }
+    assert judged(sweep(cell("ccs", 0.99, mixed)), statement).verdict == "confirmed in part"
+    assert judged(sweep(cell("ccs", 0.9, mixed)), statement).verdict == "not tested"
+
+
+def test_worse_is_confirmed_by_a_higher_error() -> None:
+    found = sweep(cell("grand", 0.9, both(0.02, random=difference(5e-3, 9e-3))))
+    assert judged(found, "Pruning by GraNd").verdict == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.1e-3, 1.5e-3, "confirmed"), (1.5e-3, 1.7e-3, "undecided here"), (1.7e-3, 3e-3, "not confirmed here")],
+)
+def test_chemical_accuracy_is_judged_by_the_interval(low: float, high: float, verdict: str) -> None:
+    measured = a_test_set(0.01)
+    measured["figures"]["energy"] = {"value": (low + high) / 2, "low": low, "high": high}
+    measured["energy_snapshots"] = ["a", "b"]
+    claim = judged(
+        sweep(cell("ccs", 0.99, {"bulk": measured, "defects": a_test_set(0.01)})), "CCS at 99% pruning still"
+    )
+    assert claim.verdict == verdict
+    assert "over 2 snapshots" in claim.reason
+
+
+def test_training_is_as_much_faster_as_the_work_to_the_target_is_less() -> None:
+    full, ccs = cell("full", 0.0, both(0.01)), cell("ccs", 0.9, both(0.01))
+    reached = {"cells": {full["id"]: {"flops": [8.0, 10.0]}, ccs["id"]: {"flops": [2.0, 3.0]}}}
+    found = sweep(full, ccs, time_to_target=reached, costs=[{"flops": 4.0}, {"flops": 2.5}])
+    alone, counted = (each for each in claims(found) if "fast" in each.statement or "counted in" in each.statement)
+    assert (alone.verdict, counted.verdict) == ("confirmed", "not confirmed here")
+    assert "3.60 times" in alone.reason
+    assert "1.00 times" in counted.reason
+    reached["cells"][ccs["id"]]["flops"] = [2.0, None]
+    assert "1 of 2 networks never" in judged(found, "Training on the CCS coreset").reason
+
+
+def test_coverage_is_better_where_the_peer_lies_higher() -> None:
+    peer = {"auc": 9.0, "difference": difference(0.2, 0.3)}
+    found = sweep(coverage={"0.9": {"ccs": {"auc": 8.7}, "grand": peer}})
+    assert judged(found, "CCS covers validation points better than GraNd").verdict == "confirmed"
+
+
+def test_the_strata_are_tested_only_where_something_is_cut() -> None:
+    tests = both(0.01, **{"cut-random": difference(-2e-3, -1e-3)})
+    assert judged(sweep(cell("ccs", 0.9, tests, cutoff=0.0)), "The strata do it").verdict == "not tested"
+    assert judged(sweep(cell("ccs", 0.9, tests, cutoff=0.3)), "The strata do it").verdict == "confirmed"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "verdict"),
+    [((0.0, 0.1, 0.3), "confirmed"), ((0.3, 0.1, 0.3), "not confirmed here"), ((0.1, 0.1, 0.1), "not confirmed here")],
+)
+def test_a_growing_cutoff_never_falls_and_rises_once(chosen: tuple[float, ...], verdict: str) -> None:
+    cutoffs = {f"{rate:g}": {"value": beta, "curve": []} for rate, beta in zip((0.5, 0.9, 0.99), chosen, strict=True)}
+    assert judged(sweep(cutoffs=cutoffs), "The best β grows").verdict == verdict
+
+
+def test_studies_are_judged_by_their_own_cells() -> None:
+    def studied(study: str, value: float, nrmse: float) -> dict[str, Any]:
+        return cell("ccs", 0.9, both(nrmse), **{"studies": [study], "id": f"{study} {value}", study: value})
+
+    flat = sweep(studied("strata", 10, 0.0100), studied("strata", 100, 0.0105))
+    steep = sweep(studied("strata", 10, 0.0100), studied("strata", 100, 0.0120))
+    assert judged(flat, "The number of strata").verdict == "confirmed"
+    assert judged(steep, "The number of strata").verdict == "not confirmed here"
+    late = sweep(studied("score_epoch", 1, 0.0120), studied("score_epoch", 4, 0.0100))
+    assert judged(late, "Scores of an early epoch").verdict == "not confirmed here"
+
+
+def test_nothing_found_is_not_tested_and_says_what_it_would_take() -> None:
+    for claim in claims(sweep()):
+        assert claim.verdict == "not tested"
+        assert claim.reason == claim.missing
+
+
+def test_a_claim_is_as_good_as_its_findings() -> None:
+    def verdict(*held: bool | None) -> str:
+        return Claim("", "", tuple(Finding("", "", each) for each in held), "").verdict
+
+    assert verdict(True, True) == "confirmed"
+    assert verdict(True, False) == "confirmed in part"
+    assert verdict(None, None) == "undecided here"
+    assert verdict(None, False) == "not confirmed here"

@@ -1,0 +1,128 @@
+"""What a training may look at: the training set, validation where checks are asked for, and never a test set."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coreset.artifacts.executor import SerialExecutor
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.materialize import materialize
+from coreset.corpus.snapshot import Snapshot
+from coreset.corpus.split import SnapshotSet, Split, split
+from coreset.corpus.store import Corpus
+from coreset.learning.network import load
+from coreset.numerics.descriptors import Descriptor
+from coreset.stages import training
+from coreset.stages.evaluation import predict
+from coreset.stages.training import Length, Training
+
+DESCRIPTOR = Descriptor(neighbours=5, distances=True)
+NETWORK = {"hidden": [8], "activation": "gelu", "output": "relu"}
+PLAIN = {
+    "learning_rate": 0.02,
+    "weight_decay": 0.01,
+    "schedule": "constant",
+    "batch": 32,
+    "window": 65_536,
+    "average": 0.0,
+    "checks": 0,
+    "keep": "last",
+}
+CHOSEN = PLAIN | {"average": 0.8, "checks": 6, "keep": "best"}
+
+Made = tuple[Snapshot, np.ndarray]
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is taken from what an earlier training of this process has read."""
+    monkeypatch.setattr(training, "_held", {})
+    training._held_out.cache_clear()
+
+
+def split_of(corpus: Corpus) -> Split:
+    return split(corpus, "job.yaml", train="train/*", tests={"bulk": "test/*"}, validation=0.4)
+
+
+def stage_of(parts: Split, settings: dict[str, Any]) -> Training:
+    return Training(
+        train=parts.train,
+        descriptor=DESCRIPTOR,
+        network=NETWORK,
+        settings=settings,
+        length=Length(steps=60),
+        seed="0",
+        validation=parts.validation,
+    )
+
+
+def made(stage: Training, root: Path) -> Artifact:
+    return materialize(stage, root=root, executor=SerialExecutor())
+
+
+@pytest.mark.parametrize("settings", [PLAIN, CHOSEN], ids=["plain", "chosen"])
+def test_a_training_needs_no_test_snapshot(settings: dict[str, Any], small_corpus: Corpus, tmp_path: Path) -> None:
+    first = made(stage_of(split_of(small_corpus), settings), tmp_path / "first")
+    blind = tmp_path / "blind.zarr"
+    shutil.copytree(small_corpus.path, blind)
+    for shards in blind.glob("test/*/c"):
+        shutil.rmtree(shards)
+    training._held.clear()
+    again = made(stage_of(split_of(Corpus.open(blind)), settings), tmp_path / "again")
+    assert again.digest == first.digest
+    assert again.path("model").read_bytes() == first.path("model").read_bytes()
+
+
+@pytest.mark.parametrize(("settings", "changes"), [(PLAIN, False), (CHOSEN, True)], ids=["plain", "chosen"])
+def test_a_training_depends_on_validation_where_it_looks_at_it(
+    settings: dict[str, Any], changes: bool, small_corpus: Corpus
+) -> None:
+    parts = split_of(small_corpus)
+    stage = stage_of(parts, settings)
+    fewer = replace(stage, validation=replace(parts.validation, snapshots=parts.validation.snapshots[:1]))
+    assert (fewer.digest != stage.digest) == changes
+
+
+@pytest.mark.parametrize("average", [0.0, 0.8])
+def test_the_checks_are_the_errors_on_the_validation_snapshots(
+    average: float, small_corpus: Corpus, tmp_path: Path
+) -> None:
+    parts = split_of(small_corpus)
+    artifact = made(stage_of(parts, CHOSEN | {"average": average}), tmp_path)
+    model, notes = load(artifact.path("model"))
+    assert [step for step, _ in notes["validation"]] == [10, 20, 30, 40, 50, 60]
+    error = dict(map(tuple, notes["validation"]))[notes["kept_step"]]
+    assert error == min(each for _, each in notes["validation"])
+    # So few are their points that the checks look at all of them.
+    predicted = np.concatenate([predict([model], snapshot, DESCRIPTOR)[0] for snapshot in parts.validation.snapshots])
+    density = np.concatenate([small_corpus.density(snapshot).ravel() for snapshot in parts.validation.snapshots])
+    difference = predicted.astype(np.float64) - density
+    assert error == pytest.approx(np.sqrt(np.mean(difference**2)) / np.ptp(density), rel=1e-5)
+
+
+def test_the_checks_look_at_a_bounded_even_share_of_the_validation_points(
+    make_snapshot: Callable[..., Made],
+    write_corpus: Callable[..., Corpus],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    grids = [(6, 5, 4), (4, 4, 4), (8, 5, 4)]
+    corpus = write_corpus(
+        tmp_path / "c.zarr", [make_snapshot(f"a_{i}/0", seed=i, grid=grid) for i, grid in enumerate(grids)]
+    )
+    validation = SnapshotSet(str(corpus.path), corpus.select("*"))
+    monkeypatch.setattr(training, "_CHECKED", 90)
+    densities = {each.name: set(corpus.density(each).ravel().tolist()) for each in validation.snapshots}
+    held_out = training._held_out(validation, DESCRIPTOR)
+    counts = {name: sum(y in values for y in held_out.density.tolist()) for name, values in densities.items()}
+    assert set(counts.values()) == {30}
+    assert held_out.features.shape == (90, DESCRIPTOR.length)
+    # More than the smallest snapshot has is taken of none.
+    monkeypatch.setattr(training, "_CHECKED", 10_000)
+    training._held_out.cache_clear()
+    assert len(training._held_out(validation, DESCRIPTOR).density) == 3 * 64
