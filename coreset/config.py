@@ -201,6 +201,7 @@ class EnergySection(_Section):
     cutoff: float = Field(15.0, gt=0, description="Plane-wave cutoff, Ha; a real-space engine has the density's grid.")
     smearing: float = Field(0.002, gt=0, description="kT of the Fermi–Dirac occupations, Ha.")
     kpoints: tuple[Division, Division, Division] = Field((1, 1, 1), strict=False, description="Gamma-centred.")
+    tests: tuple[str, ...] | None = Field(None, strict=False, description="Test sets. Default: all of them.")
     snapshots: int = Field(6, ge=1, description="Of each test set, spread evenly over its names.")
     seeds: int = Field(1, ge=1, description="Networks per method and rate whose densities are taken.")
     methods: tuple[MethodName, ...] = Field(("full", "random", "grand", "ccs"), strict=False)
@@ -301,9 +302,14 @@ class Job(_Section):
     cluster: ClusterSection = ClusterSection()
 
     @model_validator(mode="after")
-    def _cutoffs_leave_enough(self) -> Job:
+    def _parts_agree(self) -> Job:
         # What needs no corpus is said at once; the exact counts are checked when N is known.
         beta, prune = self.select.cutoff, self.select.prune
+        unknown = sorted(set(self.energy.tests or ()) - set(self.corpus.test))
+        if unknown:
+            raise ValueError(
+                f"energy.tests: expected names of corpus.test, {', '.join(self.corpus.test)}, found {unknown}"
+            )
         takes_cutoff = any(
             "cutoff" in METHODS[name].parameters for name in (self.select.method, *self.evaluation.methods)
         )
@@ -312,6 +318,16 @@ class Job(_Section):
                 f"select.cutoff: expected at most select.prune = {prune}, found {beta}: "
                 "the cut would leave fewer points than are to be kept; lower the cutoff or prune more"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _best_of_something_in_recipes(self) -> Job:
+        for name, recipe in self.sweep.noise.recipes.items():
+            if recipe.keep == "best" and not self.training.checks:
+                raise ValueError(
+                    f"sweep.noise.recipes.{name}.keep: best chooses among checks, expected training.checks of at least "
+                    "1, found 0"
+                )
         return self
 
 

@@ -168,7 +168,7 @@ def _engine(session: Session) -> Engine | None:
     try:
         made.check({int(z) for points in tests for snapshot in points.snapshots for z in snapshot.numbers})
     except RequestError as error:
-        raise RequestError(f"{session.job_file}: energy: {error}") from None
+        raise RequestError(f"{session.job_file}: {error}") from None
     return made
 
 

@@ -302,6 +302,19 @@ class Sweep:
         return tuple(sorted(rates))
 
     @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """Every method that any cell has. They decide whether β is to be chosen, not those that a run compares."""
+        sweep = self.job.sweep
+        methods = ["full", *sweep.methods]
+        if "epochs" in sweep.protocols:
+            methods += sweep.epochs.methods
+        if any((sweep.studies.cutoffs, sweep.studies.strata, sweep.studies.score_epochs, sweep.studies.score_runs)):
+            methods.append("ccs")
+        if sweep.noise.recipes:
+            methods.append(sweep.noise.method)
+        return tuple(dict.fromkeys(methods))
+
+    @cached_property
     def shown_rates(self) -> tuple[float, ...]:
         """The rates whose fields are shown: the job's own, or the nearest to it, and the highest."""
         rates = self.job.sweep.rates
@@ -334,7 +347,7 @@ class Sweep:
         return self.pipeline.training(f"evaluation {run}", length, selection, "sweep runs", changed)
 
     def _at(self, rate: float, **select: Any) -> Pipeline:
-        return self._variant(select={"prune": rate, **select})
+        return self._variant(select={"prune": rate, **select}, evaluation={"methods": self.methods})
 
     def _variant(self, **sections: dict[str, Any]) -> Pipeline:
         """The pipeline of the same job with some settings changed."""
@@ -346,8 +359,7 @@ def check_sweep(sweep: Sweep, place: str) -> None:
     """Raises RequestError for a rate or a setting that the corpus cannot meet, before anything is computed."""
     split, job = sweep.pipeline.split, sweep.job
     for rate in sweep.rates:
-        variant = job.model_copy(update={"select": job.select.model_copy(update={"prune": rate})})
-        check(variant, split.train, split.validation, f"{place}: at the sweep's rate {rate:g}")
+        check(sweep._at(rate).job, split.train, split.validation, f"{place}: at the sweep's rate {rate:g}")
     studies = job.sweep.studies
     for rate in studies.rates:
         budget = keep(split.train.points, rate)

@@ -25,7 +25,7 @@ from coreset.workflow import job_record
 TARGET = 1.05
 """The validation error to be reached, as a multiple of what the whole corpus reaches in the end."""
 
-PEERS = ("full", "random", "ccs")
+PEERS = ("full", "random", "grand", "ccs", "cut-random")
 """What every cell is compared with, beside the job's own method."""
 
 
@@ -76,6 +76,7 @@ def summarise_sweep(sweep: Sweep, products: SweepProducts, folder: Path, command
         },
         "scores": {**score_figures(products.scores), "histogram": products.histogram.figures},
         "costs": _costs(sweep, products),
+        "costs_rate": sweep.shown_rates[0],
         "time_to_target": _time_to_target(sweep, products, trained, ids),
         "noise": {"variants": _noise(products)},
         "fields": [*_fields(products, folder), *_scored(sweep, products, folder)],

@@ -196,7 +196,9 @@ class Pipeline:
         if self.engine is None:
             return {}
         engine = self.engine
-        sets = {name: spread_evenly(points, self.job.energy.snapshots) for name, points in self.split.tests.items()}
+        section = self.job.energy
+        wanted_sets = self.split.tests if section.tests is None else section.tests
+        sets = {name: spread_evenly(self.split.tests[name], section.snapshots) for name in wanted_sets}
         runs = [None, *(model for made in models.values() for model in made)]
         wanted = [(name, number) for name in sets for number in range(len(runs))]
         stages = [HarrisFoulkes(sets[name], engine, self.descriptor, runs[number]) for name, number in wanted]

@@ -187,6 +187,9 @@ class Squares(Engine):
         raise NotImplementedError
 
 
+ENGINE = Squares(Settings(cutoff=2.0, smearing=0.002))
+
+
 @pytest.fixture(scope="session")
 def squares() -> type[Squares]:
     return Squares
@@ -203,7 +206,7 @@ SWEEP: dict[str, Any] = {
     "network": {"hidden": [8, 8]},
     "training": {
         "batch": 128,
-        "window": 4096,
+        "window": 8192,
         "epochs": 1,
         "learning_rate": 5e-3,
         "schedule": "cosine",
@@ -256,7 +259,14 @@ class Swept:
         return dict(found)
 
 
-def _sweep(job: Path, out: Path, store: Path | None = None, executor: "SerialExecutor | None" = None) -> Swept:
+def _sweep(
+    job: Path,
+    out: Path,
+    *overrides: str,
+    store: Path | None = None,
+    executor: "SerialExecutor | None" = None,
+    engine: Engine | None = ENGINE,
+) -> Swept:
     # Here, for most tests need neither them nor torch.
     from coreset.artifacts.executor import SerialExecutor
     from coreset.artifacts.materialize import materialize_all
@@ -265,8 +275,7 @@ def _sweep(job: Path, out: Path, store: Path | None = None, executor: "SerialExe
     from coreset.sweep import Sweep
     from coreset.sweep_summary import summarise_sweep
 
-    opened = open_session(job, out, store, ())
-    opened = replace(opened, engine=Squares(Settings(cutoff=2.0, smearing=0.002)))
+    opened = replace(open_session(job, out, store, overrides), engine=engine)
     runner = executor or SerialExecutor()
     sweep = Sweep(opened.pipeline(lambda stages: materialize_all(stages, root=opened.store, executor=runner)))
     with pytest.MonkeyPatch.context() as patched:
@@ -289,7 +298,7 @@ def sweep_job(tmp_path_factory: pytest.TempPathFactory, write_gaussians: Callabl
     """A job file beside its corpus: six snapshots of three trajectories train, and two more trajectories validate."""
     path = tmp_path_factory.mktemp("sweep")
     write_gaussians(path / "gaussians.zarr", [*_TRAIN, *_BULK, *_ALLOY], points=10)
-    (path / "small.yaml").write_text(yaml.safe_dump(SWEEP))
+    (path / "small.yaml").write_text(yaml.safe_dump(SWEEP, sort_keys=False))
     return path / "small.yaml"
 
 

@@ -103,7 +103,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("verb", ["run", "score", "plan"])
+@pytest.mark.parametrize("verb", ["run", "sweep", "score", "plan"])
 @pytest.mark.parametrize(("arguments", "expected"), WRONG, ids=range(len(WRONG)))
 def test_a_wrong_job_is_told_before_ray_starts_and_leaves_no_trace(
     verb: str, arguments: list[str], expected: str, place: Path, picture: Picture

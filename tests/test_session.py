@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coreset import session
+from coreset import energies, session
 from coreset.artifacts.executor import SerialExecutor
 from coreset.corpus.store import Corpus
 from coreset.errors import RequestError, WorkError
@@ -107,6 +107,34 @@ def test_a_budget_of_one_point_per_stratum_is_legal(job_file: Path) -> None:
         open_at(job_file, "select.strata=193")
     # Without CCS there are no strata to fill.
     open_at(job_file, "select.strata=193", "select.method=random", "evaluation.methods=[random]")
+
+
+def test_without_pseudopotentials_there_is_no_engine(job_file: Path) -> None:
+    assert open_at(job_file).engine is None
+
+
+@pytest.mark.parametrize("engine", ["abinit", "sparc"])
+def test_pseudopotentials_that_are_missing_are_told_by_key_before_anything_is_written(
+    engine: str, job_file: Path, tmp_path: Path, picture: Picture
+) -> None:
+    (tmp_path / "jobs" / "empty").mkdir()
+    before = picture(tmp_path)
+    for folder in ("nowhere", "empty"):
+        with pytest.raises(RequestError, match=rf"small\.yaml: .*{folder}"):
+            open_at(job_file, f"energy={{engine: {engine}, pseudopotentials: {folder}}}")
+    assert picture(tmp_path) == before
+
+
+def test_an_engine_is_asked_for_the_elements_of_all_test_sets_and_looks_beside_the_job_file(
+    job_file: Path, squares: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[set[int]] = []
+    monkeypatch.setitem(energies.ENGINES, "abinit", squares)
+    monkeypatch.setattr(squares, "check", lambda self, numbers: asked.append(set(numbers)))
+    opened = open_at(job_file, "energy={pseudopotentials: psp, cutoff: 7.5, smearing: 0.01, kpoints: [2, 1, 3]}")
+    assert opened.engine == squares(energies.Settings(7.5, 0.01, (2, 1, 3)), job_file.parent / "psp")
+    assert asked == [{1, 8}]
+    assert opened.pipeline(lambda stages: []).engine == opened.engine
 
 
 @pytest.mark.parametrize(("out", "store"), [("out", None), (None, None), (None, "store"), ("/abs", "store")])

@@ -281,7 +281,7 @@ def _valence(file: Path) -> int:
     Raises:
         RequestError: they differ.
     """
-    second = (file.read_text(errors="replace").splitlines() + ["", ""])[1]
+    second = [*file.read_text(errors="replace").splitlines(), "", ""][1]
     if not all(word.isdecimal() for word in second.split()) or sum(map(int, second.split())) != int(_charge(file)):
         raise RequestError(
             f"{file}, line 2: expected valence electrons of s, p, d, … that add up to {_charge(file)}, found {second!r}"

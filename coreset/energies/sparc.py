@@ -34,7 +34,7 @@ FUNCTIONALS = {11: "GGA_PBE", -101130: "GGA_PBE"}
 """SPARC's name of a pseudopotential's exchange–correlation functional (`pspxc`)."""
 
 PASSES = 40
-"""`RHO_TRIGGER`. Of 32 atoms of Al, 4 passes (SPARC's default) leave 1e-2 Ha/atom, 10 1e-4, 20 4e-7, 40 7e-9."""
+"""`RHO_TRIGGER`. Of 32 atoms of Al, 4 passes (SPARC's default) leave 1e-2 Ha/atom, 10 1e-4, 20 4e-7, 40 4e-9."""
 
 STENCIL = 12
 """`FD_ORDER`: order of the finite differences."""
@@ -59,8 +59,8 @@ EMPTY = 1e-7
 
 _FORTRAN_EXPONENT = re.compile(r"(\d)D([+-]\d)")
 _VERSION = re.compile(rb"SPARC \(version ([^)]+)\)")
-_FIRST_STEP = re.compile(r"^Iteration +Free Energy \(Ha/atom\).*\n1 +(\S+)", re.MULTILINE)
-_TOTAL = re.compile(r"^Total free energy +: +(\S+)", re.MULTILINE)
+_FIRST_STEP = re.compile(r"^Iteration +Free Energy \(Ha/atom\).*\n1 +(-?\d\.\d+E[+-]\d+)", re.MULTILINE)
+_TOTAL = re.compile(r"^Total free energy +: +(-?\d\.\d+E[+-]\d+)", re.MULTILINE)
 _STATE = re.compile(r"^(\d+) +(\S+) +(\S+) *$", re.MULTILINE)
 
 

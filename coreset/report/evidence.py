@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import floor, log10
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ class Quantity:
     label: str
     unit: str
     factor: float
+    signed: bool = False
+    """Whether it may be negative, and has no place on a logarithmic axis."""
 
     @property
     def axis(self) -> str:
@@ -34,27 +37,33 @@ class Quantity:
         """Value ± half of the interval."""
         if estimate is None:
             return ""
-        value = f"{self.factor * estimate['value']:.3g}"
         if estimate.get("low") is None:
-            return value
-        return f"{value} ± {self.factor * (estimate['high'] - estimate['low']) / 2:.2g}"
+            return f"{self.factor * estimate['value']:.3g}"
+        half = self.factor * (estimate["high"] - estimate["low"]) / 2
+        digits = decimals(half)
+        return f"{self.factor * estimate['value']:.{digits}f} ± {half:.{digits}f}"
 
-    def within(self, estimate: Mapping[str, Any]) -> str:
-        """Value [low, high]."""
-        value = f"{self.factor * estimate['value']:.3g}"
+    def within(self, estimate: Mapping[str, Any], sign: str = "") -> str:
+        """Value [low, high]; `sign` is + where a positive value shall bear one."""
         if estimate.get("low") is None:
-            return value
-        low, high = (self.factor * estimate[side] for side in ("low", "high"))
-        return f"{value} [{low:.3g}, {high:.3g}]"
+            return f"{self.factor * estimate['value']:.3g}"
+        value, low, high = (self.factor * estimate[side] for side in ("value", "low", "high"))
+        digits = decimals((high - low) / 2)
+        return f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
 
 
 NRMSE = Quantity("nrmse", "NRMSE", "%", 100.0)
 NMAE = Quantity("nmae", "NMAE", "%", 100.0)
 SEMINORM = Quantity("h1_seminorm", "H¹ semi-norm of the error", "e/Bohr^(5/2)", 1.0)
 NORM = Quantity("h1_norm", "H¹ norm of the error", "e/Bohr^(5/2)", 1.0)
-LOST = Quantity("electrons_lost", "electrons lost", "electrons", 1.0)
+LOST = Quantity("electrons_lost", "electrons lost", "electrons", 1.0, signed=True)
 ENERGY = Quantity("energy", "energy error", "mHa/atom", 1000.0)
 QUANTITIES = (NRMSE, SEMINORM, NORM, NMAE, ENERGY, LOST)
+
+
+def decimals(half: float) -> int:
+    """Decimal places that show two digits of half an interval, and of the value as many as that deserves."""
+    return min(9, max(0, 1 - floor(log10(half)))) if half > 0 else 3
 
 
 class Evidence:
@@ -106,7 +115,9 @@ class Evidence:
 
     def kept(self, rate: float) -> int | None:
         """How many points the job's own method, or else any, keeps at a rate."""
-        cells = [self.cell(method, rate, at) for at in self.protocols for method in (self.own, *self.methods(at, False))]
+        cells = [
+            self.cell(method, rate, at) for at in self.protocols for method in (self.own, *self.methods(at, False))
+        ]
         return next((cell["kept"][0] for cell in cells if cell is not None), None)
 
     def figure(self, cell: Mapping[str, Any] | None, test: str, key: str) -> dict[str, Any] | None:
@@ -142,12 +153,16 @@ class Evidence:
         plural = "y" if size["groups"] == 1 else "ies"
         return f"{test} ({size['snapshots']} snapshots, {size['groups']} trajector{plural})"
 
-    @cached_property
+    @property
     def how(self) -> str:
-        """The command and the seeds behind every figure."""
+        """The command and the seeds behind the figures that compare methods."""
+        return self.made_by(len(self.sweep.get("seed_names", [])) or self.cells[0]["seeds"])
+
+    def made_by(self, seeds: int) -> str:
+        """The command, and the first so many seeds."""
         names = self.sweep.get("seed_names", [])
-        seeds = f"seeds {', '.join(names)}" if len(names) > 1 else f"seed {names[0]}" if names else "seeds as in the job"
-        return f"{self.sweep['command']} · {seeds}"
+        listed = f": {', '.join(names[:seeds])}" if 0 < seeds <= len(names) else ""
+        return f"{self.sweep['command']} · {seeds} seed{'' if seeds == 1 else 's'}{listed}"
 
     def cell_label(self, identity: str) -> str:
         """What the network of a cell was trained on: `CCS, 90% pruned`."""

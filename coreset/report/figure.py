@@ -1,7 +1,7 @@
 """What the page is made of: figures and tables that carry their caption, the command and the seeds behind them.
 
-A plot is a plotly figure whose traces tell in `meta` what they belong to ({"test set": "bulk"}): the page's choices show
-and hide traces by it, and it labels the rows of the CSV. Where `layout.meta["columns"]` is given, the rows are the
+A plot is a plotly figure whose traces tell in `meta` what they belong to ({"test set": "bulk"}): the page's choices
+show and hide traces by it, and it labels the rows of the CSV. Where `layout.meta["columns"]` is given, the rows are the
 traces' `customdata`, with these names; elsewhere they are the coordinates themselves.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, overload
 
 import plotly.graph_objects as go
 
@@ -37,15 +37,17 @@ SYMBOLS = ("circle", "diamond", "square", "triangle-up", "triangle-down", "x", "
 
 @dataclass(frozen=True)
 class Choice:
-    """What the reader may switch: the key in the traces' `meta`, and its values with their labels; the first is shown."""
+    """What the reader may switch: the key in the traces' `meta`, and its values with labels; the first is shown."""
 
     key: str
     options: tuple[tuple[str, str], ...]
+    axis: str = ""
+    """The axis that takes the chosen label as its title, if any: `yaxis`."""
 
     @classmethod
-    def of(cls, key: str, values: Sequence[str], labels: Mapping[str, str] | None = None) -> Choice:
+    def of(cls, key: str, values: Sequence[str], labels: Mapping[str, str] | None = None, axis: str = "") -> Choice:
         """A choice of these values, under other labels where some are given."""
-        return cls(key, tuple((value, (labels or {}).get(value, value)) for value in dict.fromkeys(values)))
+        return cls(key, tuple((value, (labels or {}).get(value, value)) for value in dict.fromkeys(values)), axis)
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,12 @@ def percent(rate: float) -> str:
     return f"{100 * rate:.6g}%"
 
 
+@overload
+def significant(value: float, digits: int = 6) -> float: ...
+@overload
+def significant(value: None, digits: int = 6) -> None: ...
+@overload
+def significant(value: float | None, digits: int = 6) -> float | None: ...
 def significant(value: float | None, digits: int = 6) -> float | None:
     """A number with as many digits as anyone reads, to keep the page small."""
     return None if value is None else float(f"{value:.{digits}g}")

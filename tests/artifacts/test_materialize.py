@@ -118,9 +118,7 @@ def test_the_time_of_each_shard_is_told_outside_the_manifest(
     for name in clock:
         monkeypatch.setattr(time, name, lambda name=name: clock[name])
     artifact = materialize(toy(before=work), root=tmp_path, executor=SerialExecutor())
-    assert artifact.timings == {
-        f"set/{i}": {"seconds": 10.0 * (i + 1), "cpu_seconds": 4.0 * (i + 1)} for i in range(4)
-    }
+    assert artifact.timings == {f"set/{i}": {"seconds": 10.0 * (i + 1), "cpu_seconds": 4.0 * (i + 1)} for i in range(4)}
     assert "seconds" not in (artifact.folder / "manifest.json").read_text()
 
 

@@ -41,6 +41,8 @@ def sweep(*cells: dict[str, Any], **more: Any) -> dict[str, Any]:
         "coverage": {},
         "cutoffs": {},
         "costs": [],
+        "costs_rate": 0.9,
+        "method": "ccs",
         "time_to_target": None,
     }
     return {**found, **more}
@@ -118,6 +120,23 @@ def test_training_is_as_much_faster_as_the_work_to_the_target_is_less() -> None:
     assert "1.00 times" in counted.reason
     reached["cells"][ccs["id"]]["flops"] = [2.0, None]
     assert "1 of 2 networks never" in judged(found, "Training on the CCS coreset").reason
+
+
+def test_equal_epochs_must_be_shorter_and_as_good() -> None:
+    def trained(method: str, rate: float, flops: float, **differences: Any) -> dict[str, Any]:
+        return cell(method, rate, both(0.0105, **differences), protocol="epochs", training={"flops": [flops, flops]})
+
+    full = trained("full", 0.0, 100.0)
+    for flops, low, high, verdict in (
+        (10.0, 0.0002, 0.0008, "confirmed"),
+        (50.0, 0.0002, 0.0008, "not confirmed here"),
+        (10.0, 0.0004, 0.0006 + 0.001, "undecided here"),
+        (10.0, 0.0020, 0.0030, "not confirmed here"),
+    ):
+        found = sweep(full, trained("ccs", 0.9, flops, full=difference(low, high)))
+        claim = judged(found, "Training on the CCS coreset")
+        assert claim.verdict == verdict, (flops, low)
+        assert f"{100 / flops:.1f} times less work" in claim.reason
 
 
 def test_coverage_is_better_where_the_peer_lies_higher() -> None:

@@ -1,0 +1,165 @@
+"""How well the kept points cover unseen ones: AUC_pr and the p–r curves (Table 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coreset.report.evidence import Evidence, Quantity
+from coreset.report.figure import (
+    Choice,
+    Figure,
+    Missing,
+    Section,
+    Table,
+    marks,
+    method_label,
+    percent,
+    plot,
+    significant,
+)
+from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, categories, points_with_intervals
+
+AUC = Quantity("auc", "AUC_pr", "Bohr", 1.0)
+
+
+def section(evidence: Evidence) -> Section:
+    """AUC_pr as table and figure, and what part of the queries lies within which distance."""
+    coverage = {float(rate): found for rate, found in evidence.sweep.get("coverage", {}).items() if found}
+    if not coverage:
+        items: tuple[Figure | Table | Missing, ...] = (
+            Missing("coverage of validation points", "run coreset sweep JOB.yaml"),
+        )
+    else:
+        items = (_areas(evidence, coverage), _curves(evidence, coverage), _table(evidence, coverage))
+    return Section(
+        "coverage",
+        "Coverage",
+        "AUC_pr is the mean distance, in the space of descriptors, from a validation point to the nearest training "
+        "point that was kept: lower covers better. No selection can cover better than the whole training set; that "
+        "row is the floor.",
+        items,
+    )
+
+
+def _methods(evidence: Evidence, found: dict[str, Any]) -> list[str]:
+    order = [*evidence.methods(), *found]
+    return [method for method in dict.fromkeys(order) if method in found]
+
+
+def _label(method: str) -> str:
+    return "whole training set (floor)" if method == "full" else method_label(method)
+
+
+def _areas(evidence: Evidence, coverage: dict[float, dict[str, Any]]) -> Figure:
+    columns = ("pruned",)
+    figure = plot((*columns, *COLUMNS), **SIDE_BY_SIDE)
+    rates = sorted(coverage)
+    for method in _methods(evidence, {name: None for found in coverage.values() for name in found}):
+        points = []
+        for rate in rates:
+            if method in coverage[rate]:
+                each = coverage[rate][method]
+                low, high = each["interval"] or (None, None)
+                points.append((percent(rate), {"value": each["auc"], "low": low, "high": high}, (percent(rate),)))
+        curve = points_with_intervals(points, AUC, {}, columns, **marks(method))
+        figure.add_trace(curve.update(name=_label(method)))
+    figure.update_layout(
+        xaxis=categories([percent(rate) for rate in rates], "share of points pruned"),
+        # Points side by side make plotly begin at 0, where no coverage is.
+        yaxis={"title": {"text": AUC.axis}, "range": _range(coverage)},
+    )
+    told = "; ".join(
+        f"{percent(rate)}: "
+        + ", ".join(f"{_label(m)} {coverage[rate][m]['auc']:.3f}" for m in _methods(evidence, coverage[rate]))
+        for rate in rates
+    )
+    return Figure(
+        "coverage-auc",
+        "AUC_pr against pruning",
+        "Bars are 95% intervals that resample whole trajectories. They overlap because all methods share the same "
+        "queries: what decides is the paired difference in the table.",
+        evidence.how,
+        f"AUC_pr in Bohr, {told}",
+        figure,
+    )
+
+
+def _range(coverage: dict[float, dict[str, Any]]) -> list[float]:
+    ends = [
+        end
+        for found in coverage.values()
+        for each in found.values()
+        for end in (each["auc"], *(each["interval"] or ()))
+    ]
+    margin = 0.06 * (max(ends) - min(ends))
+    return [min(ends) - margin, max(ends) + margin]
+
+
+def _curves(evidence: Evidence, coverage: dict[float, dict[str, Any]]) -> Figure:
+    columns = ("share of points p", "distance r, Bohr")
+    figure = plot(columns)
+    rates = evidence.by_own_rate(sorted(coverage))
+    for rate in rates:
+        for method in _methods(evidence, coverage[rate]):
+            each = coverage[rate][method]
+            rows = [[significant(p), significant(r)] for p, r in zip(each["p"], each["r"], strict=True)]
+            style = marks(method)
+            style["name"] = _label(method)
+            figure.add_scatter(
+                x=[row[0] for row in rows],
+                y=[row[1] for row in rows],
+                mode="lines",
+                customdata=rows,
+                meta={"pruned": percent(rate)},
+                hovertemplate="%{fullData.name}: %{x:.0%} of the points within %{y:.3g} Bohr<extra></extra>",
+                **style,
+            )
+    figure.update_layout(
+        xaxis={"title": {"text": "share p of the validation points"}, "tickformat": ".0%", "range": [0, 1]},
+        yaxis={"title": {"text": "covered within the distance r, Bohr"}, "rangemode": "tozero"},
+    )
+    return Figure(
+        "coverage-curves",
+        "p-partial r-cover",
+        "A share p of the validation points has a kept point within the distance r; the area under the curve is "
+        "AUC_pr. The right end is the worst covered point.",
+        evidence.how,
+        f"Distance within which a share of the validation points is covered, by method, at {percent(rates[0])}",
+        figure,
+        (Choice.of("pruned", [percent(rate) for rate in rates]),),
+    )
+
+
+def _table(evidence: Evidence, coverage: dict[float, dict[str, Any]]) -> Table:
+    own = method_label(evidence.own)
+    rows: list[tuple[str, ...]] = []
+    strong = set()
+    for rate in sorted(coverage):
+        for method in _methods(evidence, coverage[rate]):
+            each = coverage[rate][method]
+            if method == evidence.own:
+                strong.add(len(rows))
+            interval = "" if each["interval"] is None else "[{:.4g}, {:.4g}]".format(*each["interval"])
+            rows.append(
+                (f"{percent(rate)}: {_label(method)}", f"{each['auc']:.4g}", interval, *_paired(each.get("difference")))
+            )
+    return Table(
+        "table-coverage",
+        "AUC_pr, Bohr",
+        f"The difference is paired query by query with {own}; its 95% interval resamples whole trajectories. Covers "
+        f"worse means that {own} lies nearer to the validation points. One trajectory alone gives no interval.",
+        evidence.how,
+        ("pruned: kept by", "AUC_pr", "95% interval", f"minus {own}", "its interval", "verdict"),
+        tuple(rows),
+        frozenset(strong),
+    )
+
+
+def _paired(difference: dict[str, Any] | None) -> tuple[str, str, str]:
+    if difference is None:
+        return "", "", ""
+    value = f"{difference['value']:+.3g}"
+    if difference.get("low") is None:
+        return value, "", "undecided"
+    verdict = {"lower": "covers better", "higher": "covers worse", "tie": "tie"}[difference["verdict"]]
+    return value, f"[{difference['low']:+.3g}, {difference['high']:+.3g}]", verdict

@@ -1,0 +1,128 @@
+"""Other systems than those trained on: test sets, temperatures, compositions (Figs. 10, 16–18)."""
+
+from __future__ import annotations
+
+from coreset.report.evidence import QUANTITIES, Evidence
+from coreset.report.figure import Choice, Figure, Missing, Section, marks, method_label, percent, plot
+from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, categories, log_axis, points_with_intervals
+
+
+def section(evidence: Evidence) -> Section:
+    """One figure each over test sets, temperatures and compositions."""
+    items: list[Figure | Missing] = []
+    if len(evidence.tests) > 1:
+        items.append(_over_tests(evidence))
+    else:
+        items.append(
+            Missing("a second test set, such as cells with vacancies", "name it under corpus.test and sweep again")
+        )
+    for key, what, unit, caption in (
+        (
+            "by_temperature",
+            "temperature",
+            ", K",
+            "Hotter atoms move further from their sites, and densities there are rarer in the training set.",
+        ),
+        ("by_composition", "composition", "", "Each composition of the test set alone."),
+    ):
+        found = _by_group(evidence, key, what, unit, caption)
+        if found is not None:
+            items.append(found)
+    return Section(
+        "generalisation",
+        "Defects and other systems",
+        "Whether pruned data still teach what lies beyond the training set: cells with vacancies, larger cells, other "
+        "temperatures and compositions.",
+        tuple(items),
+    )
+
+
+def _choices(evidence: Evidence, keys: list[str], tests: list[str] | None = None) -> tuple[Choice, ...]:
+    rates = [percent(rate) for rate in evidence.by_own_rate(evidence.rates(evidence.protocols[0]))]
+    choices = [Choice.of("pruned", rates)]
+    if tests:
+        choices.append(Choice.of("test set", tests, {test: evidence.test_label(test) for test in tests}))
+    labels = {each.key: each.axis for each in QUANTITIES}
+    return (*choices, Choice.of("figure", keys, labels, "yaxis"))
+
+
+def _over_tests(evidence: Evidence) -> Figure:
+    protocol, columns = evidence.protocols[0], ("test set", "points kept", "seeds")
+    figure = plot((*columns, *COLUMNS))
+    shown = [quantity for quantity in QUANTITIES if quantity.key != "electrons_lost" and evidence.has(quantity.key)]
+    methods = evidence.methods(protocol)
+    for quantity in shown:
+        for rate in evidence.rates(protocol):
+            for method in methods:
+                cell = evidence.cell(method, rate, protocol)
+                if cell is None:
+                    continue
+                points = [
+                    (test, estimate, (test, cell["kept"][0], cell["seeds"]))
+                    for test in evidence.tests
+                    if (estimate := evidence.figure(cell, test, quantity.key)) is not None
+                ]
+                meta = {"pruned": percent(rate), "figure": quantity.key}
+                curve = points_with_intervals(points, quantity, meta, columns, **marks(method))
+                figure.add_trace(curve.update(mode="markers"))
+    figure.update_layout(
+        xaxis=categories(evidence.tests, "test set"), yaxis=log_axis(shown[0].axis, figure), **SIDE_BY_SIDE
+    )
+    return Figure(
+        "test-sets",
+        "Every test set",
+        "The networks were trained on the same points as above, and never saw any of these systems. Compare "
+        "methods within a test set: a cell of another size has an error floor of its own, for its k-points differ.",
+        evidence.how,
+        f"Error by test set ({', '.join(evidence.tests)}) of {', '.join(map(method_label, methods))}",
+        figure,
+        _choices(evidence, [each.key for each in shown]),
+    )
+
+
+def _by_group(evidence: Evidence, key: str, what: str, unit: str, caption: str) -> Figure | None:
+    protocol, columns = evidence.protocols[0], (what, "points kept", "seeds")
+    figure = plot((*columns, *COLUMNS))
+    methods = evidence.methods(protocol)
+    whole = evidence.cell("full", 0.0, protocol) or evidence.cells[0]
+    tests = [test for test in evidence.tests if len(whole["tests"].get(test, {}).get(key, {})) > 1]
+    if not tests:
+        return None
+    keys: dict[str, None] = {}
+    for test in tests:
+        names = sorted(whole["tests"][test][key], key=_number)
+        for rate in evidence.rates(protocol):
+            for method in methods:
+                cell = evidence.cell(method, rate, protocol)
+                groups = cell["tests"].get(test, {}).get(key, {}) if cell else {}
+                for quantity in QUANTITIES:
+                    points = [
+                        (name, groups[name][quantity.key], (name, cell["kept"][0], cell["seeds"]))
+                        for name in names
+                        if cell and quantity.key in groups.get(name, {})
+                    ]
+                    if not points or quantity.key == "electrons_lost":
+                        continue
+                    keys[quantity.key] = None
+                    meta = {"pruned": percent(rate), "test set": test, "figure": quantity.key}
+                    curve = points_with_intervals(points, quantity, meta, columns, **marks(method))
+                    figure.add_trace(curve.update(mode="markers"))
+    everywhere = sorted({name for test in tests for name in whole["tests"][test][key]}, key=_number)
+    first = next(quantity.axis for quantity in QUANTITIES if quantity.key in keys)
+    figure.update_layout(xaxis=categories(everywhere, what + unit), yaxis=log_axis(first, figure), **SIDE_BY_SIDE)
+    return Figure(
+        f"by-{what}",
+        f"By {what}",
+        f"{caption} Bars are 95% intervals; a group of one trajectory has the spread of the seeds alone.",
+        evidence.how,
+        f"Error by {what} of {', '.join(map(method_label, methods))}",
+        figure,
+        _choices(evidence, list(keys), tests),
+    )
+
+
+def _number(name: str) -> tuple[float, str]:
+    try:
+        return float(name), name
+    except ValueError:
+        return 0.0, name

@@ -1,0 +1,226 @@
+"""What the page says first: what was kept, what it costs, what it saves; and the paper's claims, tested."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from coreset.report.claims import CHEMICAL_ACCURACY, claims
+from coreset.report.evidence import ENERGY, NRMSE, Evidence
+from coreset.report.figure import Missing, Section, Table, method_label, percent
+from coreset.report.figures.cost import duration
+
+PAPERS_POINTS = 432_000
+"""Points that 1% of the paper's aluminium corpus holds."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure to be seen at once."""
+
+    value: str
+    label: str
+    note: str = ""
+
+
+def sentences(evidence: Evidence) -> list[str]:
+    """The summary, in plain words."""
+    corpus = evidence.sweep["corpus"]["train"]
+    own = method_label(evidence.own)
+    found = [
+        f"The corpus “{evidence.name}” has {corpus['points']:,} training points of {corpus['snapshots']} snapshots. "
+        f"{own} chose a small part of them, and networks trained on that part were compared, at "
+        f"{evidence.protocol_label(evidence.protocols[0])}, with networks trained on all points"
+        + (f" and on as many points chosen otherwise ({_others(evidence)})." if _others(evidence) else ".")
+    ]
+    found.extend(_verdict(evidence, rate) for rate in evidence.main_rates)
+    energy = _energies(evidence)
+    if energy:
+        found.append(energy)
+    cost = _cost(evidence)
+    if cost:
+        found.append(cost)
+    kept = evidence.kept(max(evidence.rates()))
+    if kept is not None and kept < PAPERS_POINTS / 2:
+        found.append(
+            f"Mind the size: {percent(max(evidence.rates()))} pruning leaves {kept:,} points here; 1% of the "
+            f"paper's aluminium corpus was {PAPERS_POINTS:,}."
+        )
+    return found
+
+
+def _others(evidence: Evidence) -> str:
+    names = [
+        method_label(method) for method in evidence.methods(evidence.protocols[0], False) if method != evidence.own
+    ]
+    return ", ".join(names)
+
+
+def _verdict(evidence: Evidence, rate: float) -> str:
+    """One rate on the first test set: the own method's error, and against every peer."""
+    test, protocol = evidence.tests[0], evidence.protocols[0]
+    cell = evidence.cell(evidence.own, rate, protocol)
+    own = evidence.figure(cell, test, "nrmse")
+    if cell is None or own is None:
+        return f"At {percent(rate)} {method_label(evidence.own)} was not measured."
+    text = (
+        f"At {percent(rate)} pruning {cell['kept'][0]:,} points are kept, and the density error (NRMSE) on “{test}” is "
+        f"{_bracketed(own)}"
+    )
+    whole = evidence.figure(evidence.cell("full", 0.0, protocol), test, "nrmse")
+    if whole is not None:
+        text += f", against {_bracketed(whole)} with all points ({own['value'] / whole['value'] - 1:+.0%})"
+    verdicts: dict[str, list[str]] = {"better than": [], "worse than": [], "tied with": []}
+    for peer in evidence.methods(protocol, whole=False):
+        relation = against(evidence, peer, rate, test)
+        if relation is not None:
+            other = evidence.figure(evidence.cell(peer, rate, protocol), test, "nrmse")
+            verdicts[relation].append(
+                f"{method_label(peer)} ({NRMSE.factor * other['value']:.3g}%)" if other else method_label(peer)
+            )
+    said = [f"{relation} {', '.join(peers)}" for relation, peers in verdicts.items() if peers]
+    return f"{text}. {method_label(evidence.own)} is {'; '.join(said)}." if said else f"{text}."
+
+
+def against(evidence: Evidence, peer: str, rate: float, test: str) -> str | None:
+    """How the own method stands against a peer, by the interval of the paired difference; None where none is known."""
+    if peer == evidence.own:
+        return None
+    cell = evidence.cell(peer, rate)
+    found = (cell or {}).get("tests", {}).get(test, {}).get("differences", {}).get(evidence.own, {}).get("nrmse")
+    if found is None or found.get("low") is None:
+        return None
+    return {"higher": "better than", "lower": "worse than", "tie": "tied with"}[found["verdict"]]
+
+
+def _bracketed(estimate: Mapping[str, Any]) -> str:
+    text = NRMSE.within(estimate)
+    return text.replace("]", "] %") if "]" in text else f"{text}%"
+
+
+def _energies(evidence: Evidence) -> str:
+    test, parts, limit = evidence.tests[0], [], 1e3 * CHEMICAL_ACCURACY
+    for rate in evidence.main_rates:
+        found = evidence.figure(evidence.cell(evidence.own, rate), test, "energy")
+        if found is not None:
+            parts.append(f"{ENERGY.within(found)} mHa/atom at {percent(rate)}")
+    if not parts:
+        return ""
+    whole = evidence.figure(evidence.cell("full", 0.0), test, "energy")
+    with_all = f" ({ENERGY.factor * whole['value']:.3g} with all points)" if whole else ""
+    off = f"Energies from these densities are off by {' and '.join(parts)}{with_all}"
+    return f"{off}; chemical accuracy is {limit:g} mHa/atom."
+
+
+def _cost(evidence: Evidence) -> str:
+    parts = []
+    for protocol in evidence.protocols:
+        whole, own = evidence.cell("full", 0.0, protocol), evidence.cell(evidence.own, evidence.rate, protocol)
+        times = [(each or {}).get("training", {}).get("seconds") for each in (whole, own)]
+        if whole and own and all(times):
+            first, second = (fmean(time) for time in times)  # type: ignore[arg-type]
+            parts.append(f"{duration(second)} instead of {duration(first)} at {evidence.protocol_label(protocol)}")
+    text = f"At {percent(evidence.rate)} one training takes {', '.join(parts)}." if parts else ""
+    costs = evidence.sweep.get("costs")
+    flops = (evidence.cell("full", 0.0) or {}).get("training", {}).get("flops")
+    if costs and flops:
+        bill = sum(row["flops"] for row in costs) / fmean(flops)
+        text += f" Choosing the points costs as much work as {bill:.2g} trainings on the whole corpus, once."
+    return text.strip()
+
+
+def tiles(evidence: Evidence) -> list[Tile]:
+    """The key figures."""
+    test, own = evidence.tests[0], method_label(evidence.own)
+    found = []
+    for rate in evidence.main_rates:
+        cell = evidence.cell(evidence.own, rate)
+        if cell is None:
+            continue
+        found.append(
+            Tile(
+                f"{cell['kept'][0]:,}",
+                f"points kept at {percent(rate)}",
+                f"of {evidence.sweep['corpus']['train']['points']:,}",
+            )
+        )
+        mine, whole = (evidence.figure(each, test, "nrmse") for each in (cell, evidence.cell("full", 0.0)))
+        if mine and whole:
+            found.append(
+                Tile(
+                    f"{mine['value'] / whole['value'] - 1:+.0%}",
+                    f"density error at {percent(rate)}, {own} against all points",
+                    f"{NRMSE.text(mine)} against {NRMSE.text(whole)} %",
+                )
+            )
+        energy = evidence.figure(cell, test, "energy")
+        if energy:
+            limit = 1e3 * CHEMICAL_ACCURACY
+            found.append(
+                Tile(
+                    f"{ENERGY.factor * energy['value']:.2g}",
+                    f"mHa/atom off at {percent(rate)}",
+                    f"chemical accuracy: {limit:g}",
+                )
+            )
+    return found
+
+
+def verdicts(evidence: Evidence) -> Table | None:
+    """The own method against whole corpus, random points and GraNd, at the main rates, in every test set."""
+    peers = [peer for peer in ("full", "random", "grand") if peer in evidence.methods() and peer != evidence.own]
+    rows = []
+    for rate in evidence.main_rates:
+        cell = evidence.cell(evidence.own, rate)
+        for test in evidence.tests if cell else ():
+            found = evidence.figure(cell, test, "nrmse")
+            cells = [_against(evidence, peer, rate, test) for peer in peers]
+            rows.append((f"{percent(rate)}, {test}", f"{cell['kept'][0]:,}" if cell else "", NRMSE.text(found), *cells))
+    if not rows:
+        return None
+    own = method_label(evidence.own)
+    return Table(
+        "table-verdicts",
+        f"{own}: the verdict",
+        f"NRMSE of {own} in %, and how it stands against each peer: in brackets the peer's error. Better, worse and "
+        "tie by the 95% interval of the difference, paired by seed and trajectory.",
+        evidence.how,
+        ("pruned, test set", "points kept", f"NRMSE of {own}, %", *(f"against {method_label(peer)}" for peer in peers)),
+        tuple(rows),
+    )
+
+
+def _against(evidence: Evidence, peer: str, rate: float, test: str) -> str:
+    other = evidence.figure(evidence.cell(peer, rate), test, "nrmse")
+    if other is None:
+        return ""
+    value = f"({NRMSE.factor * other['value']:.3g})"
+    if peer == "full":
+        own = evidence.cell(evidence.own, rate)
+        found = (own or {}).get("tests", {}).get(test, {}).get("differences", {}).get("full", {}).get("nrmse")
+        if found is None or found.get("low") is None:
+            return value
+        return f"{ ({'lower': 'better', 'higher': 'worse', 'tie': 'tie'}[found['verdict']]) } {value}"
+    relation = against(evidence, peer, rate, test)
+    return f"{relation.split()[0].replace('tied', 'tie')} {value}" if relation else value
+
+
+def section_claims(evidence: Evidence) -> Section:
+    """The paper's claims, each with its verdict and reason."""
+    lead = (
+        "Each claim of Pathrudkar et al., arXiv 2507.09001, put to the test by the figures of this page. As good "
+        "means: the upper end of the interval lies below a tenth of the whole corpus's error. Undecided means that "
+        "the intervals hold both answers."
+    )
+    if not evidence.swept:
+        return Section(
+            "claims", "The paper's claims", lead, (Missing("the test of the claims", "run coreset sweep JOB.yaml"),)
+        )
+    rows = tuple((each.statement, each.source, each.verdict, each.reason) for each in claims(evidence.sweep))
+    head = ("claim", "where in the paper", "verdict", "reason")
+    table = Table(
+        "table-claims", "Claims and verdicts", "Lower errors are better.", evidence.how, head, rows, wraps=True
+    )
+    return Section("claims", "The paper's claims", lead, (table,))

@@ -1,0 +1,66 @@
+"""How the evidence was made: command, seeds, machine, software, corpus."""
+
+from __future__ import annotations
+
+from coreset.report.evidence import Evidence
+from coreset.report.figure import Figure, Missing, Section, Table, method_label
+from coreset.report.figures.pruning import lost_electrons
+
+
+def section(evidence: Evidence) -> Section:
+    """Tables of what was run on what, and the electrons that predictions lack."""
+    sweep, how = evidence.sweep, evidence.how
+    items: list[Figure | Table | Missing] = []
+    sets = tuple(
+        (name, *(f"{size[what]:,}" for what in ("snapshots", "groups", "points"))) for name, size in _sizes(evidence)
+    )
+    items.append(
+        Table(
+            "table-corpus",
+            "The corpus",
+            "Validation groups are whole trajectories, taken out before training, scoring and selection.",
+            how,
+            ("set", "snapshots", "trajectories", "points"),
+            sets,
+        )
+    )
+    made = [("command", sweep["command"])]
+    made += [(key, str(sweep[key])) for key in ("date",) if key in sweep]
+    made += [("seeds", ", ".join(sweep["seed_names"]))] if sweep.get("seed_names") else []
+    made += [("method of the job", method_label(evidence.own))]
+    made += [(f"protocol: {each}", evidence.protocol_label(each)) for each in evidence.protocols]
+    machine = sweep.get("machine")
+    if machine:
+        made += [("machine", f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB")]
+    made += [(f"software: {name}", version) for name, version in sorted(sweep.get("software", {}).items())]
+    items.append(
+        Table(
+            "table-made",
+            "Command, seeds, machine, software",
+            "What repeats this page.",
+            how,
+            ("what", "value"),
+            tuple(made),
+            wraps=True,
+        )
+    )
+    scores = sweep.get("scores", {})
+    if "rank_correlation" in scores:
+        facts = [("rank correlation of the scores of two networks", _number(scores["rank_correlation"]))]
+        facts += [("points with score 0 in every network", f"{scores['zero_everywhere']:,}")]
+        caption = "Whether two scoring networks agree, and on how many points none has a gradient."
+        items.append(Table("table-scores", "The scores", caption, how, ("what", "value"), tuple(facts)))
+    lost = lost_electrons(evidence)
+    if lost is not None:
+        items.append(lost)
+    return Section("made", "How it was made", "Everything that is needed to repeat it.", tuple(items))
+
+
+def _sizes(evidence: Evidence) -> list[tuple[str, dict[str, int]]]:
+    corpus = evidence.sweep["corpus"]
+    order = ["train", "validation", *(f"test.{test}" for test in evidence.tests)]
+    return [(name.replace("test.", "test: "), corpus[name]) for name in order if name in corpus]
+
+
+def _number(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else "–" if value is None else str(value)

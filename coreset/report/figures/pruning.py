@@ -1,0 +1,274 @@
+"""Error against the pruning rate, for every method (Figs. 1–4, 6, 8, 14, 15)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import plotly.graph_objects as go
+
+from coreset.report.claims import CHEMICAL_ACCURACY
+from coreset.report.evidence import ENERGY, LOST, NMAE, NORM, NRMSE, SEMINORM, Evidence, Quantity
+from coreset.report.figure import (
+    Choice,
+    Figure,
+    Missing,
+    Section,
+    Table,
+    marks,
+    method_label,
+    percent,
+    plot,
+    significant,
+)
+from coreset.report.figures.curves import (
+    COLUMNS,
+    SIDE_BY_SIDE,
+    categories,
+    line_across,
+    log_axis,
+    points_with_intervals,
+)
+
+
+def section(evidence: Evidence) -> Section:
+    """Curves of each figure of the error, and the table of the first test set."""
+    items: list[Figure | Table | Missing] = [
+        curve(evidence, "pruning-nrmse", (NRMSE, NMAE)),
+        curve(evidence, "pruning-h1", (SEMINORM, NORM)),
+    ]
+    if evidence.has("energy"):
+        items.append(curve(evidence, "pruning-energy", (ENERGY,)))
+    else:
+        items.append(
+            Missing(
+                "energies of the predicted densities",
+                "add --set energy.pseudopotentials=DIR to the same command, with ABINIT installed",
+            )
+        )
+    items.extend(tables(evidence))
+    return Section(
+        "pruning",
+        "Error against pruning",
+        "How much a network loses when it is trained on fewer points, and whether it matters which. The lower axis "
+        "tells what share of the training points was left out, the upper one how many were kept: 99% of a small "
+        "corpus is a harder test than 99% of a large one.",
+        tuple(items),
+    )
+
+
+TITLES = {
+    "pruning-nrmse": "Density error against pruning",
+    "pruning-h1": "Error of the density's gradient against pruning",
+    "pruning-lost": "Electrons lost before rescaling",
+    "pruning-energy": "Energy error against pruning",
+}
+MEANINGS = {
+    "nrmse": "NRMSE is the root mean square error over the grid, divided by the range of the reference density (Eq. 3)",
+    "h1_seminorm": "The H¹ semi-norm is the size of the gradient of the error: it weighs every wave by its number |G|",
+    "electrons_lost": "How many electrons the predicted density lacks before it is rescaled (Eq. 4)",
+    "energy": "It is the difference between the Harris–Foulkes energies of the predicted and the reference "
+    "density, both by one diagonalisation with the same settings, per atom",
+}
+
+
+def curve(evidence: Evidence, name: str, quantities: tuple[Quantity, ...]) -> Figure:
+    """Curves of a few related figures, to be switched, with the whole corpus as a band."""
+    shown = [quantity for quantity in quantities if evidence.has(quantity.key)] or [quantities[0]]
+    rates = evidence.rates()
+    columns = ("pruned", "points kept", "seeds")
+    figure = plot((*columns, *COLUMNS))
+    for quantity in shown:
+        for test in evidence.tests:
+            for protocol in evidence.protocols:
+                meta = {"test set": test, "protocol": protocol, "figure": quantity.key}
+                figure.add_traces(list(_whole(evidence, quantity, rates, test, protocol, meta)))
+                for method in evidence.methods(protocol, whole=False):
+                    points = []
+                    for rate in rates:
+                        cell = evidence.cell(method, rate, protocol)
+                        estimate = evidence.figure(cell, test, quantity.key)
+                        if cell is not None and estimate is not None:
+                            points.append((percent(rate), estimate, (percent(rate), cell["kept"][0], cell["seeds"])))
+                    if points:
+                        figure.add_trace(points_with_intervals(points, quantity, meta, columns, **marks(method)))
+    kept = [evidence.kept(rate) for rate in rates]
+    figure.update_layout(
+        xaxis={**categories([percent(rate) for rate in rates], "share of points pruned"), "range": _span(rates)},
+        xaxis2={
+            "range": _span(rates),
+            "tickvals": list(range(len(rates))),
+            "ticktext": [f"{each:,}" if each else "" for each in kept],
+            "showgrid": False,
+            "fixedrange": True,
+            "title": {"text": "training points kept"},
+            "overlaying": "x",
+            "side": "top",
+        },
+        yaxis={"title": {"text": shown[0].axis}} if shown[0].signed else log_axis(shown[0].axis, figure),
+        margin={"t": 56},
+        **SIDE_BY_SIDE,
+    )
+    if quantities[0] is ENERGY:
+        line = 1e3 * CHEMICAL_ACCURACY
+        line_across(figure, line, f"chemical accuracy, {line:g} mHa/atom")
+        # The axis reaches to the line, which as a shape has no say in it.
+        figure.add_trace(
+            go.Scatter(
+                x=[0],
+                y=[line],
+                xaxis="x2",
+                mode="markers",
+                opacity=0,
+                meta={"csv": "no"},
+                showlegend=False,
+                hoverinfo="skip",
+                offsetgroup="full",
+            )
+        )
+    choices = [Choice.of("test set", evidence.tests, {test: evidence.test_label(test) for test in evidence.tests})]
+    if len(evidence.protocols) > 1:
+        labels = {protocol: evidence.protocol_label(protocol) for protocol in evidence.protocols}
+        choices.append(Choice.of("protocol", evidence.protocols, labels))
+    if len(shown) > 1:
+        choices.append(
+            Choice.of("figure", [each.key for each in shown], {each.key: each.axis for each in shown}, "yaxis")
+        )
+    return Figure(
+        name,
+        TITLES[name],
+        f"{MEANINGS[quantities[0].key]}. Points are means over seeds and test snapshots; bars are 95% intervals that "
+        "resample seeds and test trajectories. The dashed line and its band are the network of the whole corpus.",
+        evidence.how,
+        _told(evidence, quantities[0]),
+        figure,
+        tuple(choices),
+        height=500,
+    )
+
+
+def _whole(
+    evidence: Evidence, quantity: Quantity, rates: list[float], test: str, protocol: str, meta: dict[str, str]
+) -> Iterator[go.Scatter]:
+    cell = evidence.cell("full", 0.0, protocol)
+    estimate = evidence.figure(cell, test, quantity.key)
+    if cell is None or estimate is None:
+        return
+    ends = _span(rates)
+    if estimate.get("low") is not None:
+        least = -float("inf") if quantity.signed else 0.02 * estimate["value"]
+        low, high = (significant(quantity.factor * max(estimate[side], least)) for side in ("low", "high"))
+        yield go.Scatter(
+            x=[*ends, *ends[::-1]],
+            y=[high, high, low, low],
+            fill="toself",
+            fillcolor="rgba(128,128,128,0.18)",
+            line={"width": 0},
+            mode="lines",
+            xaxis="x2",
+            meta={**meta, "csv": "no"},
+            legendgroup="full",
+            showlegend=False,
+            hoverinfo="skip",
+            offsetgroup="full",
+        )
+    line = points_with_intervals(
+        [(end, estimate, ("0%", cell["kept"][0], cell["seeds"])) for end in ends],
+        quantity,
+        meta,
+        ("pruned", "points kept", "seeds"),
+        **marks("full", dash="dash"),
+    )
+    yield line.update(
+        mode="lines", offsetgroup="full", error_y={"visible": False}, xaxis="x2", meta={**meta, "csv": "once"}
+    )
+
+
+def _span(rates: list[float]) -> list[float]:
+    return [-0.5, len(rates) - 0.5]
+
+
+def _told(evidence: Evidence, quantity: Quantity) -> str:
+    """The first test set in one sentence, for those who do not see the curves."""
+    test = evidence.tests[0]
+    parts = []
+    for rate in evidence.main_rates:
+        values = [
+            f"{method_label(method)} {quantity.text(found)}"
+            for method in evidence.methods(evidence.protocols[0])
+            if (found := evidence.figure(evidence.cell(method, rate), test, quantity.key)) is not None
+        ]
+        parts.append(f"at {percent(rate)} pruned: {', '.join(values)}")
+    return f"{quantity.axis}, test set {test}; " + "; ".join(parts)
+
+
+def tables(evidence: Evidence) -> Iterator[Table]:
+    """NRMSE of every method and rate, and the paired differences from the job's own method."""
+    protocol, rates, tests = evidence.protocols[0], evidence.rates(evidence.protocols[0]), evidence.tests
+    own = method_label(evidence.own)
+    for test in tests:
+        rows: list[tuple[str, ...]] = []
+        strong = set()
+        for method in evidence.methods(protocol):
+            cells = [evidence.cell(method, rate, protocol) for rate in rates]
+            if method == evidence.own:
+                strong.add(len(rows))
+            found = [evidence.figure(cell, test, "nrmse") for cell in cells]
+            if method == "full":
+                found = [found[0], *[None] * (len(rates) - 1)]
+            rows.append((method_label(method), *(NRMSE.text(each) for each in found)))
+        head = ("trained on", *(_column(evidence, rate) for rate in rates))
+        title = f"NRMSE, %: {evidence.test_label(test)}"
+        caption = (
+            f"Mean ± half of the 95% interval over seeds and trajectories, {evidence.protocol_label(protocol)}; the "
+            "whole corpus has one value, whatever the rate."
+        )
+        yield Table(f"table-nrmse-{test}", title, caption, evidence.how, head, tuple(rows), frozenset(strong))
+    for test in tests:
+        rows = []
+        for method in (method for method in evidence.methods(protocol) if method != evidence.own):
+            row = [_against_own(evidence, method, rate, protocol, test) for rate in rates]
+            if any(row):
+                rows.append((method_label(method), *row))
+        if not rows:
+            continue
+        caption = (
+            f"NRMSE of each method minus that of {own}, in percentage points, paired by seed and trajectory, with its "
+            f"95% interval. Worse: {own} is better. A tie: the interval holds 0, and nothing is decided."
+        )
+        title = f"Differences from {own}: {test}"
+        yield Table(f"table-differences-{test}", title, caption, evidence.how, head, tuple(rows))
+
+
+def _column(evidence: Evidence, rate: float) -> str:
+    kept = evidence.kept(rate)
+    return f"{percent(rate)} pruned" + (f" ({kept:,} points)" if kept else "")
+
+
+def _against_own(evidence: Evidence, method: str, rate: float, protocol: str, test: str) -> str:
+    if method == "full":  # whose cell has no rate: what the own method's cell says of it, the other way round
+        own = evidence.cell(evidence.own, rate, protocol)
+        found = (own or {}).get("tests", {}).get(test, {}).get("differences", {}).get("full", {}).get("nrmse")
+        if found is None and not evidence.swept:
+            whole = evidence.cell("full", 0.0, protocol)
+            found = (whole or {}).get("tests", {}).get(test, {}).get("differences", {}).get(evidence.own, {})
+            return _difference(found.get("nrmse"), 1)
+        return _difference(found, -1)
+    cell = evidence.cell(method, rate, protocol)
+    found = (cell or {}).get("tests", {}).get(test, {}).get("differences", {}).get(evidence.own, {})
+    return _difference(found.get("nrmse"), 1)
+
+
+def _difference(found: dict[str, Any] | None, sign: int) -> str:
+    if found is None:
+        return ""
+    if found["low"] is None:
+        return NRMSE.within({"value": sign * found["value"]}, "+")
+    low, high = sorted(sign * found[side] for side in ("low", "high"))
+    verdict = "worse" if low > 0 else "better" if high < 0 else "tie"
+    return f"{NRMSE.within({'value': sign * found['value'], 'low': low, 'high': high}, '+')} {verdict}"
+
+
+def lost_electrons(evidence: Evidence) -> Figure | None:
+    """Electrons that a predicted density lacks before it is rescaled."""
+    return curve(evidence, "pruning-lost", (LOST,)) if evidence.has(LOST.key) else None

@@ -1,0 +1,127 @@
+"""`coreset report`: one self-contained HTML page from what a folder holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from coreset.errors import RequestError
+from coreset.report.evidence import Evidence, read_evidence
+from coreset.report.figure import Figure, Missing, Section, Table, method_label, percent, template
+from coreset.report.figures import (
+    cost,
+    coverage,
+    fields,
+    generalisation,
+    headline,
+    noise,
+    provenance,
+    pruning,
+    scores,
+    space,
+    studies,
+)
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def build_page(folder: Path) -> str:
+    """The page as HTML: no other file and no network is needed to read it.
+
+    Raises RequestError where the folder holds no figures, or damaged ones.
+    """
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    page = _page(folder)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.tests |= {kind.__name__.lower(): _is(kind) for kind in (Figure, Table, Missing)}
+    return environment.get_template("page.html").render(
+        page=page,
+        spec=_spec,
+        templates=_json({theme: template(theme) for theme in ("light", "dark")}),
+        style=(ASSETS / "page.css").read_text(encoding="utf-8"),
+        script=(ASSETS / "page.js").read_text(encoding="utf-8"),
+        plotly=get_plotlyjs(),
+    )
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the template fills in."""
+
+    evidence: Evidence
+    summary: list[str]
+    tiles: list[headline.Tile]
+    verdicts: Table | None
+    sections: list[Section]
+
+    @property
+    def title(self) -> str:
+        """What was done to which corpus."""
+        own, rate = method_label(self.evidence.own), percent(self.evidence.rate)
+        return f"{self.evidence.name}: {own} at {rate} pruning"
+
+    @cached_property
+    def figures(self) -> list[Figure]:
+        """Every plot of the page."""
+        return [item for section in self.sections for item in section.items if isinstance(item, Figure)]
+
+
+def _page(folder: Path) -> Page:
+    evidence = read_evidence(folder)
+    try:
+        return Page(
+            evidence,
+            headline.sentences(evidence),
+            headline.tiles(evidence),
+            headline.verdicts(evidence),
+            sections(evidence),
+        )
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        name = "sweep.json" if evidence.swept else "summary.json"
+        raise RequestError(
+            f"{folder / name}: expected the figures of this version, found others ({type(error).__name__}: {error}); "
+            "run the same command again."
+        ) from error
+
+
+def sections(evidence: Evidence) -> list[Section]:
+    """The chapters in the order of the page."""
+    chapters = (
+        headline.section_claims,
+        pruning.section,
+        generalisation.section,
+        studies.section,
+        cost.section,
+        coverage.section,
+        scores.section,
+        fields.section,
+        space.section,
+        noise.section,
+        provenance.section,
+    )
+    return [chapter(evidence) for chapter in chapters]
+
+
+def _is(kind: type) -> Any:
+    return lambda item: isinstance(item, kind)
+
+
+def _spec(figure: Figure) -> str:
+    """The figure's data as JSON that may stand in a script element."""
+    return _escaped(figure.plot.to_json())
+
+
+def _json(value: Any) -> str:
+    return _escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def _escaped(text: str) -> str:
+    """JSON without the characters that could end the element it stands in."""
+    return text.replace("<", "\\u003c").replace("&", "\\u0026")

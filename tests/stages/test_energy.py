@@ -1,0 +1,183 @@
+"""Energies with an engine that is a formula, cutoff · ∫ρ² dV, so that every ΔE is known."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coreset.artifacts.executor import SerialExecutor
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.materialize import materialize
+from coreset.corpus.snapshot import Snapshot
+from coreset.corpus.split import SnapshotSet
+from coreset.corpus.store import Corpus
+from coreset.energies.engine import Energy, Engine, Settings
+from coreset.errors import WorkError
+from coreset.learning.network import Architecture, Normalisation, build, load
+from coreset.numerics.descriptors import Descriptor
+from coreset.stages.energy import HarrisFoulkes, energy_errors, spread_evenly
+from coreset.stages.evaluation import predict
+
+DESCRIPTOR = Descriptor(neighbours=4)
+SETTINGS = Settings(cutoff=3.0, smearing=0.002)
+
+
+@dataclass(frozen=True)
+class Recorded(Engine):
+    """Notes every density that it is given, and the folder that it may use."""
+
+    name: ClassVar[str] = "recorded"
+    seen: ClassVar[list[tuple[str, np.ndarray, Path]]] = []
+    broken: ClassVar[set[str]] = set()
+
+    def check(self, numbers: Any) -> None:
+        pass
+
+    def identity(self, numbers: Any) -> dict[str, Any]:
+        return {"engine": self.name}
+
+    def harris_foulkes(self, snapshot: Snapshot, density: np.ndarray, scratch: Path) -> Energy:
+        (scratch / "wavefunctions").write_text("large")
+        if snapshot.name in self.broken:
+            raise WorkError(f"{snapshot.name}: did not converge")
+        self.seen.append((snapshot.name, density, scratch))
+        return Energy(-1.0, self_consistent=False)
+
+    def self_consistent(self, snapshot: Snapshot, scratch: Path) -> Any:
+        raise NotImplementedError
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recorded, "seen", [])
+    monkeypatch.setattr(Recorded, "broken", set())
+
+
+@pytest.fixture(scope="module")
+def points(small_corpus: Corpus) -> SnapshotSet:
+    return SnapshotSet(str(small_corpus.path), small_corpus.select("train/*")[:3])
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """An untrained network of positive output."""
+    d = DESCRIPTOR.length
+    unit = Normalisation(torch.full((d,), 0.5), torch.full((d,), 2.0), target_mean=0.5, target_scale=0.3)
+    folder = tmp_path_factory.mktemp("network")
+    build(Architecture(d, (8, 8), "gelu", "linear"), unit, "a").save(folder / "model.safetensors", {})
+    shard = {"name": "model", "files": {"model.safetensors": {}}, "figures": {}}
+    (folder / "manifest.json").write_text(json.dumps({"digest": "a" * 64, "shards": [shard], "figures": {}}))
+    return Artifact(folder)
+
+
+def made(stage: HarrisFoulkes, root: Path) -> Artifact:
+    return materialize(stage, root=root, executor=SerialExecutor())
+
+
+def test_delta_e_is_that_of_the_rescaled_densities(
+    points: SnapshotSet, network: Artifact, squares: Callable[..., Engine], small_made: Any, tmp_path: Path
+) -> None:
+    engine = squares(SETTINGS)
+    of_model = made(HarrisFoulkes(points, engine, DESCRIPTOR, network), tmp_path)
+    of_reference = made(HarrisFoulkes(points, engine, DESCRIPTOR), tmp_path)
+    densities = {snapshot.name: density for snapshot, density in small_made}
+    expected = []
+    for snapshot, a, b in zip(points.snapshots, of_model.shards, of_reference.shards, strict=True):
+        volume = abs(np.linalg.det(snapshot.cell))
+        predicted = predict([load(network.path("model"))[0]], snapshot, DESCRIPTOR)[0]
+        energies = []
+        for density, shard in ((predicted, a), (densities[snapshot.name], b)):
+            electrons = density.ravel().astype(np.float64) / density.mean(dtype=np.float64) * snapshot.electrons
+            # ∫ρ² of a density that holds N electrons: ρ = N n / V with the mean of n equal to 1.
+            energy = SETTINGS.cutoff * np.mean(electrons**2) / volume
+            assert shard["figures"] == {"free_energy": pytest.approx(energy, rel=1e-10), "atoms": 5}
+            energies.append(energy)
+        assert energies[0] != pytest.approx(energies[1], rel=1e-3)
+        expected.append(abs(energies[0] - energies[1]) / 5)
+    assert energy_errors(of_model, of_reference) == pytest.approx(expected, rel=1e-8)
+
+
+def test_an_energy_error_is_absolute_and_per_atom(tmp_path: Path) -> None:
+    def artifact(name: str, *energies: float) -> Artifact:
+        (tmp_path / name).mkdir()
+        shards = [{"figures": {"free_energy": e, "atoms": atoms}} for e, atoms in zip(energies, (4, 8), strict=True)]
+        (tmp_path / name / "manifest.json").write_text(json.dumps({"shards": shards}))
+        return Artifact(tmp_path / name)
+
+    assert energy_errors(artifact("a", -10.0, -20.0), artifact("b", -12.0, -16.0)).tolist() == [0.5, 0.5]
+
+
+def test_the_engine_is_given_electrons_on_the_grid_and_a_folder_that_goes(
+    points: SnapshotSet, network: Artifact, tmp_path: Path
+) -> None:
+    made(HarrisFoulkes(points, Recorded(SETTINGS), DESCRIPTOR, network), tmp_path)
+    assert [name for name, _, _ in Recorded.seen] == [snapshot.name for snapshot in points.snapshots]
+    for snapshot, (_, density, scratch) in zip(points.snapshots, Recorded.seen, strict=True):
+        assert density.dtype == np.float64
+        assert density.shape == snapshot.grid
+        volume = abs(np.linalg.det(snapshot.cell))
+        assert density.mean() * volume == pytest.approx(snapshot.electrons, rel=1e-12)
+        assert not scratch.exists()
+        assert tmp_path not in scratch.parents
+    assert len({scratch for _, _, scratch in Recorded.seen}) == 3
+
+
+def test_what_was_computed_before_a_failure_is_not_computed_again(
+    points: SnapshotSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [snapshot.name for snapshot in points.snapshots]
+    stage = HarrisFoulkes(points, Recorded(SETTINGS), DESCRIPTOR)
+    monkeypatch.setattr(Recorded, "broken", {names[1]})
+    with pytest.raises(WorkError, match="did not converge"):
+        made(stage, tmp_path)
+    monkeypatch.setattr(Recorded, "broken", set())
+    made(stage, tmp_path)
+    made(stage, tmp_path)
+    assert [name for name, _, _ in Recorded.seen] == names
+
+
+def test_the_digest_knows_engine_and_contents_and_no_path(
+    points: SnapshotSet, network: Artifact, squares: Callable[..., Engine], tmp_path: Path
+) -> None:
+    for folder, content in (("one", "ONCV"), ("two", "ONCV"), ("other", "GTH")):
+        (tmp_path / folder).mkdir()
+        for number in (1, 8):
+            (tmp_path / folder / f"{number}.psp8").write_text(f"{content} {number}")
+    stage = HarrisFoulkes(points, squares(SETTINGS, tmp_path / "one"), DESCRIPTOR, network)
+    assert replace(stage, engine=squares(SETTINGS, tmp_path / "two")).digest == stage.digest
+    assert replace(stage, points=replace(points, corpus="elsewhere")).digest == stage.digest
+    settings = [replace(SETTINGS, **change) for change in ({"cutoff": 4.0}, {"smearing": 0.1}, {"kpoints": (2, 2, 2)})]
+    others = [
+        replace(stage, engine=squares(SETTINGS, tmp_path / "other")),
+        *(replace(stage, engine=squares(changed, tmp_path / "one")) for changed in settings),
+        replace(stage, engine=Recorded(SETTINGS)),
+        replace(stage, descriptor=Descriptor(neighbours=5)),
+        replace(stage, model=None),
+    ]
+    assert len({stage.digest, *(other.digest for other in others)}) == 8
+
+
+def test_the_energy_of_a_reference_does_not_depend_on_how_networks_see_it(
+    points: SnapshotSet, squares: Callable[..., Engine]
+) -> None:
+    stage = HarrisFoulkes(points, squares(SETTINGS), DESCRIPTOR)
+    assert replace(stage, descriptor=Descriptor(neighbours=5)).digest == stage.digest
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_an_even_spread_has_so_many_different_snapshots_in_order(count: int, wanted: int) -> None:
+    points = SnapshotSet("c", tuple(range(count)))  # type: ignore[arg-type]
+    chosen = list(spread_evenly(points, wanted).snapshots)
+    assert len(chosen) == min(count, wanted)
+    assert chosen == sorted(set(chosen))
+    if len(chosen) > 1:
+        assert (chosen[0], chosen[-1]) == (0, count - 1)
+        steps = np.diff(chosen)
+        assert steps.max() - steps.min() <= 1
