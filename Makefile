@@ -25,9 +25,11 @@ SWEEPS := al-sweep water-sweep crfeconi-sweep
 ENERGY := $(if $(PSEUDOPOTENTIALS),--set energy.pseudopotentials=$(abspath $(PSEUDOPOTENTIALS)))
 
 results: $(VENV)/.test $(VENV)/.docs
-	for job in $(SWEEPS) al-noise; do $(BIN)/coreset sweep jobs/$$job.yaml $(ENERGY) || exit; done
-	for job in $(SWEEPS); do $(BIN)/coreset report runs/$$job || exit; done
-	$(BIN)/python docs/results.py $(SWEEPS:%=runs/%) --noise runs/al-noise > docs/results.md
+	for job in $(SWEEPS); do $(BIN)/coreset sweep jobs/$$job.yaml $(ENERGY) || exit; done
+	$(BIN)/coreset sweep jobs/al-noise.yaml
+	for job in $(SWEEPS) al-noise; do $(BIN)/coreset report runs/$$job && gzip -9nc runs/$$job/sweep.json > docs/sweeps/$$job.json.gz || exit; done
+	$(BIN)/python docs/figures.py docs/figures $(SWEEPS:%=runs/%)
+	$(BIN)/python docs/results.py $(SWEEPS:%=docs/sweeps/%.json.gz) --noise docs/sweeps/al-noise.json.gz > docs/results.md
 
 # What some tests run where it is there, and skip where it is not: a real browser, and an engine for energies.
 system:

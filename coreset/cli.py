@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -132,8 +133,7 @@ def sweep(job: Path, out: Path | None, store: Path | None, overrides: tuple[str,
         own = pipeline.run()
         package(session, own)
         write_json(session.folder.summary, summarise(pipeline, own))
-        command = " ".join(["coreset sweep", str(job), *(f"--set {each}" for each in overrides)])
-        figures = summarise_sweep(swept, products, session.folder.path, command)
+        figures = summarise_sweep(swept, products, session.folder.path, _sweep_command(job, out, store, overrides))
         write_json(session.folder.sweep, figures)
     if as_json:
         click.echo(json.dumps(figures, indent=1))
@@ -364,6 +364,15 @@ def verify(destination: Path, as_json: bool) -> None:
         click.echo(json.dumps({"files": len(files), "rows": rows}))
     else:
         click.echo(f"{destination}: {len(files)} files and {rows:,} rows are as the manifest states.")
+
+
+def _sweep_command(job: Path, out: Path | None, store: Path | None, overrides: Sequence[str]) -> str:
+    """The command as it was given, to be typed again; where pseudopotentials lie is nobody's business."""
+    from coreset.config import without_folder
+
+    given = [("--out", str(out)) if out else (), ("--store", str(store)) if store else ()]
+    given += [("--set", without_folder(each)) for each in overrides]
+    return shlex.join(["coreset", "sweep", str(job), *(word for each in given for word in each)])
 
 
 def _executor(job: Job | None) -> RayExecutor:

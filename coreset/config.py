@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,7 +45,22 @@ def _share_or_auto(value: Any) -> Any:
     return value
 
 
+def _prunes(name: str) -> str:
+    if name == "full":
+        raise ValueError("expected methods that prune, found 'full', which is always trained; leave it out")
+    return name
+
+
+def _plain_names(tests: dict[str, str]) -> dict[str, str]:
+    for name in tests:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ValueError(f"expected names of letters, digits, '-' and '_', for files bear them, found {name!r}")
+    return tests
+
+
 MethodName = Annotated[str, AfterValidator(_known_method)]
+PruningMethod = Annotated[MethodName, AfterValidator(_prunes)]
+TestSets = Annotated[dict[str, str], AfterValidator(_plain_names)]
 Pattern = Annotated[str, AfterValidator(_compiles)]
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Division = Annotated[int, Field(ge=1)]
@@ -69,7 +85,7 @@ class CorpusSection(_Section):
     stratify: Literal["temperature", "composition"] = Field(
         "temperature", description="The validation groups are spread evenly over this."
     )
-    test: dict[str, str] = Field(description="Test sets: a name and a glob each.", min_length=1)
+    test: TestSets = Field(description="Test sets: a name and a glob each.", min_length=1)
 
 
 class DescriptorSection(_Section):
@@ -213,7 +229,7 @@ class EpochsSection(_Section):
 
     epochs: int = Field(20, ge=1)
     rates: tuple[Rate, ...] = Field((0.8, 0.9, 0.95, 0.99), strict=False)
-    methods: tuple[MethodName, ...] = Field(("random", "grand", "ccs"), strict=False)
+    methods: tuple[PruningMethod, ...] = Field(("random", "grand", "ccs"), strict=False)
 
 
 class StudiesSection(_Section):
@@ -248,7 +264,7 @@ class SweepSection(_Section):
     """What `coreset sweep` trains: methods × rates × seeds, and studies of single settings."""
 
     rates: tuple[Rate, ...] = Field((0.5, 0.8, 0.9, 0.95, 0.99), min_length=1, strict=False)
-    methods: tuple[MethodName, ...] = Field(
+    methods: tuple[PruningMethod, ...] = Field(
         ("random", "random-snapshots", "grand", "ccs", "cut-random", "loss"), min_length=1, strict=False
     )
     seeds: int = Field(5, ge=1, description="Networks per method and rate; each redraws selection and initialisation.")
@@ -302,14 +318,18 @@ class Job(_Section):
     cluster: ClusterSection = ClusterSection()
 
     @model_validator(mode="after")
-    def _parts_agree(self) -> Job:
-        # What needs no corpus is said at once; the exact counts are checked when N is known.
-        beta, prune = self.select.cutoff, self.select.prune
+    def _energies_of_known_sets(self) -> Job:
         unknown = sorted(set(self.energy.tests or ()) - set(self.corpus.test))
         if unknown:
             raise ValueError(
                 f"energy.tests: expected names of corpus.test, {', '.join(self.corpus.test)}, found {unknown}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _cutoff_leaves_enough(self) -> Job:
+        # What needs no corpus is said at once; the exact counts are checked when N is known.
+        beta, prune = self.select.cutoff, self.select.prune
         takes_cutoff = any(
             "cutoff" in METHODS[name].parameters for name in (self.select.method, *self.evaluation.methods)
         )
@@ -409,6 +429,17 @@ def _override(tree: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise RequestError(f"--set {override}: {parent!r} holds a value, not keys; check the path.")
     node[last] = _parse(text, f"--set {override}")
+
+
+def without_folder(override: str) -> str:
+    """A legal override with DIR for the value of `energy.pseudopotentials`, set alone or with its whole section."""
+    key, _, text = override.partition("=")
+    if key.strip() == "energy.pseudopotentials":
+        return f"{key}=DIR"
+    section = _parse(text, f"--set {override}") if key.strip() == "energy" else None
+    if isinstance(section, dict) and section.get("pseudopotentials") is not None:
+        return f"{key}={json.dumps(section | {'pseudopotentials': 'DIR'}, ensure_ascii=False)}"
+    return override
 
 
 def _explain(error: ValidationError, path: Path, text: str, overrides: Sequence[str]) -> str:

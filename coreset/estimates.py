@@ -27,20 +27,31 @@ def bounds(low: float, high: float) -> dict[str, float | None]:
 
 
 def figure(values: np.ndarray, points: SnapshotSet) -> dict[str, Any]:
-    """`value`, `low`, `high`, `by_seed` and `by_snapshot` of values of shape [seeds, snapshots]."""
+    """`value`, `low`, `high`, `seeds`, `groups`, `by_seed` and `by_snapshot` of values of shape [seeds, snapshots]."""
     found = estimate(values, points)
     return {
         "value": found.value,
         **bounds(found.low, found.high),
+        **_numbers(values, points),
         "by_seed": values.mean(1).tolist(),
         "by_snapshot": values.mean(0).tolist(),
     }
 
 
 def difference(values: np.ndarray, points: SnapshotSet) -> dict[str, Any]:
-    """`value`, `low`, `high` and `verdict` of paired differences of shape [seeds, snapshots]."""
+    """`value`, `low`, `high`, `seeds`, `groups` and `verdict` of paired differences of shape [seeds, snapshots]."""
     found = estimate(values, points)
-    return {"value": found.value, **bounds(found.low, found.high), "verdict": verdict(found)}
+    return {
+        "value": found.value,
+        **bounds(found.low, found.high),
+        **_numbers(values, points),
+        "verdict": verdict(found),
+    }
+
+
+def _numbers(values: np.ndarray, points: SnapshotSet) -> dict[str, int]:
+    """How many seeds and trajectories an interval rests on."""
+    return {"seeds": len(values), "groups": len(points.groups)}
 
 
 def measured(evaluation: Artifact) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from coreset.artifacts.stage import Stage
 from coreset.atomic import write_json
 from coreset.methods.budget import keep
 from coreset.stages.coverage import Coverage
+from coreset.stages.energy import HarrisFoulkes
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
 from coreset.stages.scoring import Scoring
@@ -88,7 +89,8 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
     widths = (pipeline.descriptor.length, *network.hidden, 1)
     multiplications = sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
     rows: dict[str, dict[str, Any]] = {}
-    for stage, done in {stage.digest: (stage, done) for stage, done in ledger.entries}.values():
+    entries = {stage.digest: (stage, done) for stage, done in ledger.entries}.values()
+    for stage, done in entries:
         flops, described = _work(stage, multiplications)
         row = rows.setdefault(stage.title, {"artifacts": 0, "done": 0, "flops": 0.0, "points": 0, "seconds": 0.0})
         row["artifacts"] += 1
@@ -115,6 +117,10 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
         },
         "stages": rows,
         "seconds": sum(row["seconds"] for row in rows.values()),
+        # How many are to be computed, each of which takes what `seconds` does not know; null where there is no engine.
+        "energies": None
+        if pipeline.engine is None
+        else sum(isinstance(stage, HarrisFoulkes) and not done for stage, done in entries),
         "workers": workers,
         "calibrated": rates.measured,
     }

@@ -24,7 +24,7 @@ from coreset.errors import CoresetError, RequestError
 from coreset.folder import RECORD, RunFolder
 from coreset.publishing.card import dataset_card
 from coreset.publishing.package import write_package
-from coreset.workflow import Pipeline, Products, check, job_record
+from coreset.workflow import Pipeline, Products, check, energy_points, job_record
 
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 """Whether this process is the entry point of a Ray job: it works in a temporary copy of the working folder."""
@@ -160,13 +160,18 @@ def _engine(session: Session) -> Engine | None:
     section = session.job.energy
     if section.pseudopotentials is None and section.engine != "eminus":
         return None
-    from coreset.energies import engine
+    from coreset.energies import ENGINES
 
-    folder = None if section.pseudopotentials is None else session.job_file.parent / section.pseudopotentials
-    made = engine(section.engine, Settings(section.cutoff, section.smearing, section.kpoints), folder)
-    tests = session.split.tests.values()
+    # Resolved, for a worker may stand in another folder.
+    named = section.pseudopotentials
+    folder = None if named is None else (session.job_file.parent / named).resolve()
+    made = ENGINES[section.engine](Settings(section.cutoff, section.smearing, section.kpoints), folder)
+    snapshots = [
+        snapshot for points in energy_points(session.job, session.split).values() for snapshot in points.snapshots
+    ]
     try:
-        made.check({int(z) for points in tests for snapshot in points.snapshots for z in snapshot.numbers})
+        made.check({int(number) for snapshot in snapshots for number in snapshot.numbers})
+        made.require(snapshots)
     except RequestError as error:
         raise RequestError(f"{session.job_file}: {error}") from None
     return made
@@ -187,7 +192,8 @@ def package(session: Session, products: Products) -> None:
     job = session.job
     recipe = {
         "name": job.name,
-        "job": job_record(job),
+        # What is measured beside it leaves no trace: the same coreset has the same bytes.
+        "job": {name: section for name, section in job_record(job).items() if name not in ("sweep", "energy")},
         "descriptor": job.descriptor.model_dump(mode="json"),
         "select": job.select.model_dump(mode="json", exclude={"proxy"}),
         "cutoff": products.cutoff,

@@ -122,21 +122,24 @@ def coverage_figures(pipeline: Pipeline, coverages: Mapping[str, Artifact]) -> d
 def _evaluation(pipeline: Pipeline, points: SnapshotSet, products: Products, test: str) -> dict[str, Any]:
     by_method = {name: measured(products.evaluations[test][name]) for name in pipeline.methods}
     energies = products.energies.get(test)
+    for name, values in by_method.items():
+        if energies is not None and name in energies.models:
+            values["energy"] = energies.errors(name)
+    sets = {"energy": energies.points} if energies is not None else {}
     own = by_method[pipeline.job.select.method]
     found: dict[str, Any] = {}
     for name, values in by_method.items():
-        figures = {what: figure(each, points) for what, each in values.items()}
-        if energies is not None and name in energies.models:
-            figures["energy"] = figure(energies.errors(name), energies.points)
         errors = values["nrmse"]
         found[name] = {
             **_interval(estimate(errors, points)),
             "by_seed": errors.mean(1).tolist(),
-            "figures": figures,
+            "figures": {what: figure(each, sets.get(what, points)) for what, each in values.items()},
         }
         if name != pipeline.job.select.method:
             found[name]["difference"] = _difference(errors - own["nrmse"], points)
-            found[name]["differences"] = {what: difference(values[what] - own[what], points) for what in values}
+            found[name]["differences"] = {
+                what: difference(values[what] - own[what], sets.get(what, points)) for what in values if what in own
+            }
     return found
 
 

@@ -20,6 +20,7 @@ from coreset.methods.budget import keep
 from coreset.stages.coverage import Coverage
 from coreset.stages.fields import Fields
 from coreset.stages.histogram import ScoreHistogram
+from coreset.stages.selection import Selection
 from coreset.stages.training import Length, Training
 from coreset.workflow import Energies, Pipeline, Proxies, check, choose_cutoffs, legal_cutoffs
 
@@ -205,16 +206,15 @@ class Sweep:
     ) -> dict[Cell, list[Artifact | None]]:
         """The coreset of every cell at every seed; None where everything is kept."""
         wanted = [(cell, run) for cell, want in cells.items() if cell.method != "full" for run in range(want.seeds)]
-        stages = []
-        for cell, run in wanted:
-            strata = self.job.select.strata if cell.strata is None else cell.strata
-            pipeline = self._at(cell.rate, strata=strata)
-            # Where nothing is cut, cut-random is random points to the last bit: one coreset, one training.
-            method = "random" if cell.method == "cut-random" and not cell.cutoff else cell.method
-            used = scores[cell.scores or self.own_scores]
-            stages.append(pipeline.selection(method, pipeline.seed(run), used, cell.cutoff or 0.0))
+        stages = [self._selection(cell, run, scores[cell.scores or self.own_scores]) for cell, run in wanted]
         made = dict(zip(wanted, self.pipeline.materialize(stages), strict=True))
         return {cell: [made.get((cell, run)) for run in range(want.seeds)] for cell, want in cells.items()}
+
+    def own_draw(self, scores: Artifact, cutoff: float) -> Artifact:
+        """The first coreset of the job's own method at the rate that is shown, whether or not a cell has it."""
+        method, rate = self.job.select.method, self.shown_rates[0]
+        stage = self._selection(self._cell("steps", method, rate, {rate: cutoff}), 0, scores)
+        return self.pipeline.materialize([stage])[0]
 
     def cover(self, selections: Mapping[Cell, Artifact | None]) -> dict[float, dict[str, Artifact]]:
         """AUC_pr of every method's first coreset at every rate, and of the whole training set: the floor."""
@@ -338,6 +338,13 @@ class Sweep:
             recipe,
         )
 
+    def _selection(self, cell: Cell, run: int, scores: Artifact) -> Selection:
+        strata = self.job.select.strata if cell.strata is None else cell.strata
+        pipeline = self._at(cell.rate, strata=strata)
+        # Where nothing is cut, cut-random is random points to the last bit: one coreset, one training.
+        method = "random" if cell.method == "cut-random" and not cell.cutoff else cell.method
+        return pipeline.selection(method, pipeline.seed(run), scores, cell.cutoff or 0.0)
+
     def _training(self, cell: Cell, run: int, selection: Artifact | None) -> Training:
         epochs = self.job.sweep.epochs.epochs
         length = Length(steps=self.pipeline.steps) if cell.protocol == "steps" else Length(epochs=epochs)
@@ -356,7 +363,7 @@ class Sweep:
 
 
 def check_sweep(sweep: Sweep, place: str) -> None:
-    """Raises RequestError for a rate or a setting that the corpus cannot meet, before anything is computed."""
+    """Raises RequestError for a rate or a setting that the corpus or the sweep cannot meet, before any computing."""
     split, job = sweep.pipeline.split, sweep.job
     for rate in sweep.rates:
         check(sweep._at(rate).job, split.train, split.validation, f"{place}: at the sweep's rate {rate:g}")
@@ -375,3 +382,21 @@ def check_sweep(sweep: Sweep, place: str) -> None:
                     f"{place}: sweep.studies.strata: expected at most the {budget:,} points that are kept at {rate:g}, "
                     f"found {strata}; leave it out."
                 )
+    _check_energy(sweep, place)
+
+
+def _check_energy(sweep: Sweep, place: str) -> None:
+    """What the job states has to be of some cell; of defaults, where energies are computed, one has to be."""
+    job = sweep.job
+    wanted: dict[str, tuple[Sequence[Any], Sequence[Any]]] = {
+        "rates": (job.energy.rates, job.sweep.rates),
+        "methods": (job.energy.methods, ("full", *job.sweep.methods)),
+    }
+    for name, (asked, given) in wanted.items():
+        lost = [each for each in asked if each not in given]
+        stated = name in job.energy.model_fields_set
+        if lost and (stated or (sweep.pipeline.engine is not None and lost == list(asked))):
+            raise RequestError(
+                f"{place}: energy.{name}: expected {name} of the sweep, {', '.join(map(str, given))}, found "
+                f"{', '.join(map(str, lost))}; leave them out, or add them to sweep.{name}."
+            )

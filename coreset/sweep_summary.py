@@ -19,7 +19,7 @@ from coreset.corpus.split import SnapshotSet
 from coreset.estimates import bounds, difference, figure, measured
 from coreset.learning.network import Architecture
 from coreset.summary import corpus_figures, coverage_figures, cutoff_figures, score_figures
-from coreset.sweep import NOISE_STUDY, Cell, Sweep, SweepProducts, cell_id
+from coreset.sweep import METHODS_STUDY, NOISE_STUDY, Cell, Sweep, SweepProducts, cell_id
 from coreset.workflow import job_record
 
 TARGET = 1.05
@@ -52,7 +52,9 @@ def summarise_sweep(sweep: Sweep, products: SweepProducts, folder: Path, command
         # JSON objects have no order; these are the first-named ones first.
         "protocol_order": list(job.sweep.protocols),
         "test_order": list(pipeline.split.tests),
-        "seed_names": [str(pipeline.seed(run)) for run in range(job.sweep.seeds)],
+        "seed_names": [
+            str(pipeline.seed(run)) for run in range(max(wanted.seeds for wanted in products.cells.values()))
+        ],
         "cutoffs": {
             f"{rate:g}": cutoff_figures(pipeline, cutoff, proxies)
             for rate, (cutoff, proxies) in products.cutoffs.items()
@@ -112,22 +114,40 @@ def _flops_per_step(sweep: Sweep) -> float:
 def _training(sweep: Sweep, models: Sequence[Artifact]) -> dict[str, Any]:
     figures = [model.shards[0]["figures"] for model in models]
     per_step = _flops_per_step(sweep)
-    spent = [_spent([model]) for model in models]
+    whole = [_spent([model]) for model in models]
+    describing = [_spent([model], "describe_") for model in models]
+    # The first training of a process describes the points for those that follow: only the steps are comparable.
+    steps = [
+        {name: None if all_of[name] is None or part[name] is None else all_of[name] - part[name] for name in all_of}
+        for all_of, part in zip(whole, describing, strict=True)
+    ]
     return {
         "steps": [each["steps"] for each in figures],
         "kept_step": [each["kept_step"] for each in figures],
         "flops": [each["steps"] * per_step for each in figures],
-        "seconds": [each["seconds"] for each in spent],
-        "cpu_seconds": [each["cpu_seconds"] for each in spent],
+        "seconds": [each["seconds"] for each in steps],
+        "cpu_seconds": [each["cpu_seconds"] for each in steps],
+        "describe_seconds": [each["seconds"] for each in describing],
         "validation": [each["validation"] for each in figures],
         "redrawn": [each["redrawn"] for each in figures],
     }
 
 
-def _spent(artifacts: Sequence[Artifact]) -> dict[str, float]:
-    """Seconds of all shards together, as if one process had made them one after another."""
-    timings = [timing for artifact in artifacts for timing in artifact.timings.values()]
-    return {name: sum(timing[name] for timing in timings) for name in ("seconds", "cpu_seconds")}
+def _spent(artifacts: Sequence[Artifact], phase: str = "") -> dict[str, Any]:
+    """Seconds of all shards, or of one phase of them, as if one process had made them one after another.
+
+    None where they are not known of every shard.
+    """
+    found: dict[str, float | None] = {}
+    for name in ("seconds", "cpu_seconds"):
+        each = [
+            artifact.timings.get(shard["name"], {}).get(phase + name)
+            for artifact in artifacts
+            for shard in artifact.shards
+        ]
+        known = [seconds for seconds in each if seconds is not None]
+        found[name] = sum(known) if len(known) == len(each) else None
+    return found
 
 
 def _values(products: SweepProducts, test: str, cell: Cell) -> dict[str, np.ndarray]:
@@ -171,7 +191,8 @@ def _peer(products: SweepProducts, cell: Cell, method: str) -> Cell | None:
     """The cell that compares methods, of the same protocol and rate."""
     rate = 0.0 if method == "full" else cell.rate
     for other, wanted in products.cells.items():
-        if (other.protocol, other.method, other.rate) == (cell.protocol, method, rate) and "methods" in wanted.studies:
+        same = (other.protocol, other.method, other.rate) == (cell.protocol, method, rate)
+        if same and METHODS_STUDY in wanted.studies:
             return other
     return None
 
@@ -213,29 +234,28 @@ def _spectrum(evaluation: Artifact) -> dict[str, Any]:
 def _costs(sweep: Sweep, products: SweepProducts) -> list[dict[str, Any]]:
     """What the selection itself costs: the scoring runs, the scores, the proxies for β, one draw."""
     pipeline, per_step = sweep.pipeline, _flops_per_step(sweep)
+    per_point = per_step / 6 / sweep.job.training.batch
     runs, scores = pipeline.score()
-    own = sweep.shown_rates[0]
-    proxies = products.cutoffs[own][1]
-    draws = [
-        selection
-        for cell, selections in products.selections.items()
-        if cell.method == sweep.job.select.method and cell.rate == own and (selection := selections[0]) is not None
-    ]
+    cutoff, proxies = products.cutoffs[sweep.shown_rates[0]]
 
     def steps(models: Sequence[Artifact]) -> float:
         return float(sum(model.shards[0]["figures"]["steps"] for model in models))
 
     # Forward, and backward by activations alone: 4 operations per weight and point, under each network.
-    scoring = per_step * 4 / 6 / sweep.job.training.batch * pipeline.split.train.points * len(runs)
+    scoring = 4 * per_point * pipeline.split.train.points * len(runs)
     rows = [
         {"stage": "scoring runs", **_spent(runs), "flops": per_step * steps(runs)},
         {"stage": "scoring", **_spent([scores]), "flops": scoring},
-        {"stage": "selection", **_spent(draws[:1]), "flops": 0.0},
     ]
     if proxies is not None:
-        trained = {"stage": "proxies for β", **_spent(proxies.models), "flops": per_step * steps(proxies.models)}
-        rows.insert(2, trained)
-    return rows
+        forward = 2 * per_point * pipeline.split.validation.points * len(proxies.models)
+        rows += [
+            {"stage": "proxies' coresets", **_spent(proxies.selections), "flops": 0.0},
+            {"stage": "proxies for β", **_spent(proxies.models), "flops": per_step * steps(proxies.models)},
+            {"stage": "proxies' errors", **_spent([proxies.evaluation]), "flops": forward},
+        ]
+    draw = sweep.own_draw(scores, cutoff)
+    return [*rows, {"stage": "selection", **_spent([draw]), "flops": 0.0}]
 
 
 def _time_to_target(
@@ -257,7 +277,8 @@ def _time_to_target(
             "steps": steps,
             "flops": [None if at is None else at * per_step for at in steps],
             "seconds": [
-                None if at is None else at * spent for at, spent in zip(share, figures["seconds"], strict=True)
+                None if at is None or spent is None else at * spent
+                for at, spent in zip(share, figures["seconds"], strict=True)
             ],
         }
     return {"factor": TARGET, "target": target, "cells": found}
@@ -275,9 +296,7 @@ def _noise(products: SweepProducts) -> list[dict[str, Any]]:
         curves = [model.shards[0]["figures"]["validation"] for model in products.models[cell]]
         steps = [model.shards[0]["figures"]["kept_step"] for model in products.models[cell]]
         if all(curves):
-            by_seed["validation"] = np.array(
-                [dict(curve)[kept] for curve, kept in zip(curves, steps, strict=True)]
-            )
+            by_seed["validation"] = np.array([dict(curve)[kept] for curve, kept in zip(curves, steps, strict=True)])
         figures = {name: _spread(values) for name, values in by_seed.items()}
         variants.append({"name": cell.recipe, "id": cell_id(cell, wanted), "figures": figures})
     return variants
@@ -303,7 +322,7 @@ def _fields(products: SweepProducts, folder: Path) -> list[dict[str, Any]]:
     found = []
     for test, shown in products.fields.items():
         for shard, snapshot in zip(shown.artifact.shards, shown.points.snapshots, strict=True):
-            name = f"fields/{test}.npz"
+            name = f"fields/test-{test}.npz"  # apart from that of the training snapshot, whatever the set is called
             _copy(shown.artifact.path(shard["name"]), folder / name)
             arrays = {"reference": "reference", **shown.arrays}
             found.append({"role": "test", "set": test, "file": name, "arrays": arrays, **_atoms(snapshot)})

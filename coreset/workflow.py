@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -45,6 +45,8 @@ class Proxies:
 
     cutoffs: tuple[float, ...]
     seeds: int
+    selections: list[Artifact]
+    """What the models are trained on, one each."""
     models: list[Artifact]
     evaluation: Artifact
 
@@ -65,9 +67,10 @@ class Energies:
     """F_HF of some snapshots of a test set."""
 
     points: SnapshotSet
-    reference: Artifact
-    models: dict[Hashable, list[Artifact]]
-    """By what the networks were asked for, seed after seed."""
+    reference: list[Artifact]
+    """One of each snapshot, so that more snapshots cost only the new ones."""
+    models: dict[Hashable, list[list[Artifact]]]
+    """By what the networks were asked for, seed after seed; then one of each snapshot."""
 
     def errors(self, key: Hashable) -> np.ndarray:
         """ΔE per atom, Ha, shape [seeds, snapshots]."""
@@ -195,21 +198,23 @@ class Pipeline:
         """F_HF of every network's density, and of the reference, on some snapshots of each test set."""
         if self.engine is None:
             return {}
-        engine = self.engine
-        section = self.job.energy
-        wanted_sets = self.split.tests if section.tests is None else section.tests
-        sets = {name: spread_evenly(self.split.tests[name], section.snapshots) for name in wanted_sets}
+        engine, sets = self.engine, energy_points(self.job, self.split)
         runs = [None, *(model for made in models.values() for model in made)]
-        wanted = [(name, number) for name in sets for number in range(len(runs))]
-        stages = [HarrisFoulkes(sets[name], engine, self.descriptor, runs[number]) for name, number in wanted]
-        made = dict(zip(wanted, self.materialize(stages), strict=True))
+        stages = [
+            HarrisFoulkes(replace(points, snapshots=(snapshot,)), engine, self.descriptor, model)
+            for points in sets.values()
+            for model in runs
+            for snapshot in points.snapshots
+        ]
+        made = iter(self.materialize(stages))
         found = {}
         for name, points in sets.items():
-            numbers = iter(range(1, len(runs)))
-            by_key: dict[Hashable, list[Artifact]] = {
-                key: [made[name, next(numbers)] for _ in taken] for key, taken in models.items()
+            reference, *others = ([next(made) for _ in points.snapshots] for _ in runs)
+            following = iter(others)
+            by_key: dict[Hashable, list[list[Artifact]]] = {
+                key: [next(following) for _ in taken] for key, taken in models.items()
             }
-            found[name] = Energies(points, made[name, 0], by_key)
+            found[name] = Energies(points, reference, by_key)
         return found
 
     @cached_property
@@ -305,13 +310,18 @@ def choose_cutoffs(pipelines: Sequence[Pipeline], scores: Artifact) -> list[tupl
         ]
     )
     made = iter(models)
-    grouped = [[next(made) for _ in range(len(cutoffs) * proxy.seeds)] for cutoffs in by_pipeline]
+    drawn = iter(selections)
+    counts = [len(cutoffs) * proxy.seeds for cutoffs in by_pipeline]
+    grouped = [[next(made) for _ in range(count)] for count in counts]
+    grouped_selections = [[next(drawn) for _ in range(count)] for count in counts]
     evaluations = shared.materialize(
         [Evaluation(shared.split.validation, shared.descriptor, tuple(group)) for group in grouped]
     )
     found = {
-        id(pipeline): Proxies(cutoffs, proxy.seeds, group, evaluation)
-        for pipeline, cutoffs, group, evaluation in zip(proxied, by_pipeline, grouped, evaluations, strict=True)
+        id(pipeline): Proxies(cutoffs, proxy.seeds, drawn_on, group, evaluation)
+        for pipeline, cutoffs, drawn_on, group, evaluation in zip(
+            proxied, by_pipeline, grouped_selections, grouped, evaluations, strict=True
+        )
     }
     return [
         (pipeline.decide(found[id(pipeline)]), found[id(pipeline)]) if pipeline.proxied else (_stated(pipeline), None)
@@ -355,6 +365,13 @@ def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> No
         )
 
 
+def energy_points(job: Job, split: Split) -> dict[str, SnapshotSet]:
+    """The snapshots of each test set whose energies the job asks for."""
+    section = job.energy
+    names = split.tests if section.tests is None else section.tests
+    return {name: spread_evenly(split.tests[name], section.snapshots) for name in names}
+
+
 def legal_cutoffs(cutoffs: Sequence[float], points: int, budget: int) -> tuple[float, ...]:
     """Those β of which ⌊β·N⌋ cut points leave at least the budget."""
     return tuple(beta for beta in cutoffs if points - math.floor(beta * points) >= budget)
@@ -362,4 +379,10 @@ def legal_cutoffs(cutoffs: Sequence[float], points: int, budget: int) -> tuple[f
 
 def job_record(job: Job) -> dict[str, Any]:
     """The job without what is particular to a machine: its paths and its cluster."""
-    return job.model_dump(mode="json", exclude={"cluster": True, "corpus": {"source"}, "training": {"cache"}})
+    machines: dict[str, Any] = {
+        "cluster": True,
+        "corpus": {"source"},
+        "training": {"cache"},
+        "energy": {"pseudopotentials"},
+    }
+    return job.model_dump(mode="json", exclude=machines)

@@ -16,7 +16,8 @@ from jaxtyping import Float
 
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.store import Corpus
-from coreset.energies import Settings, engine
+from coreset.energies import Settings
+from coreset.energies.abinit import Abinit
 from coreset.numerics.fourier import wave_numbers
 from coreset.numerics.metrics import rescale
 
@@ -43,7 +44,7 @@ def measure(pseudopotentials: Path, corpus: str, name: str, cutoffs: list[float]
     density = opened.density(snapshot).reshape(snapshot.grid).astype(np.float64)
     density = rescale(density, snapshot.electrons, snapshot.volume).reshape(snapshot.grid)
     for cutoff in cutoffs:
-        abinit = engine("abinit", Settings(cutoff=cutoff, smearing=0.002), pseudopotentials)
+        abinit = Abinit(Settings(cutoff=cutoff, smearing=0.002), pseudopotentials)
         energies = []
         start = _processor_seconds()
         for given in (density, perturbed(snapshot, density)):

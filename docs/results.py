@@ -2,35 +2,38 @@
 
     python docs/results.py SWEEP... [--noise SWEEP] > docs/results.md
 
-Every figure comes from the sweeps' sweep.json; the job files hold the seeds.
+Each SWEEP is the folder of a sweep, or its sweep.json compressed by gzip. Every figure comes from there; the job files
+hold the seeds.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import click
 
-from coreset.report.claims import claims
+from coreset.report.claims import claims, percent
 from coreset.report.table import METHOD_NAMES
 
 TITLES = {"al-sweep": "Aluminium", "water-sweep": "Water", "crfeconi-sweep": "CrFeCoNi"}
 
 HEAD = """# Results
 
-What the sweeps measured on the three corpora that come with the package. This page is made by `docs/results.py` from
-their `sweep.json`; [Evidence](evidence.md) says how each figure is defined, how the intervals are made and how a claim
-is judged. The commands:
+What the sweeps measured on the corpora that come with the package. This page is made by `docs/results.py` from their
+`sweep.json`, which stands compressed in `docs/sweeps`; [Evidence](evidence.md) says how each figure is defined, how the
+intervals are made and how a claim is judged. The commands:
 
 ```console
 {commands}
 ```
 
-{machine}. The networks are small (3 × 96) and trained for {steps:,} steps, {seeds} for each point, each seed redrawing
-selection and initialisation: the figures say how the methods compare under that budget, not how well a density can be
-learnt. β was chosen on validation groups. Energies are by ABINIT (see [Energies](energies.md)).
+{machine}. The networks are small ({network}) and trained for {steps:,} steps; each
+point is the mean of {seeds} networks, each seed redrawing selection and initialisation. So the figures say how the
+methods compare under that budget, not how well a density can be learnt. β was chosen on validation groups.{energies}
 
 **One per cent is not one per cent**: {smallest}. The paper's coresets at 99% hold 432,000 points (aluminium), 511,000
 (water) and more. A verdict at 99% speaks of coresets of the size given beside it.
@@ -42,13 +45,20 @@ learnt. β was chosen on validation groups. Energies are by ABINIT (see [Energie
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of the sweep of jobs/al-noise.yaml.")
 def main(sweeps: tuple[Path, ...], noise: Path | None) -> None:
     """Prints the page."""
-    read = [json.loads((folder / "sweep.json").read_bytes()) for folder in sweeps]
+    read = [figures_of(sweep) for sweep in sweeps]
     print(head(read))
     print_claims(read)
     for sweep in read:
         print_corpus(sweep)
     if noise is not None:
-        print_noise(json.loads((noise / "sweep.json").read_bytes()))
+        print_noise(figures_of(noise))
+
+
+def figures_of(sweep: Path) -> dict[str, Any]:
+    """What sweep.json holds."""
+    content = gzip.decompress(sweep.read_bytes()) if sweep.is_file() else (sweep / "sweep.json").read_bytes()
+    found: dict[str, Any] = json.loads(content)
+    return found
 
 
 def head(sweeps: list[dict[str, Any]]) -> str:
@@ -57,16 +67,28 @@ def head(sweeps: list[dict[str, Any]]) -> str:
     dates = sorted({sweep["date"] for sweep in sweeps})
     smallest = ", ".join(
         f"{title(sweep)} keeps {min(kept for cell in compared(sweep) for kept in cell['kept']):,} of "
-        f"{sweep['corpus']['train']['points']:,} points at {max(rates(sweep)):.0%}"
+        f"{sweep['corpus']['train']['points']:,} points at {percent(max(rates(sweep)))}"
         for sweep in sweeps
     )
     return HEAD.format(
         commands="\n".join(f"$ {shown(sweep['command'])}" for sweep in sweeps),
         machine=f"Machine: {machine['processor']}, {machine['cores']} cores; {' and '.join(dates)}",
+        network=" × ".join(map(str, sweeps[0]["job"]["network"]["hidden"])) + " hidden units",
+        energies=" Energies: see [Energies](energies.md)." if any(map(has_energies, sweeps)) else "",
         steps=sweeps[0]["protocols"]["steps"]["steps"],
         seeds=max(cell["seeds"] for cell in compared(sweeps[0])),
         smallest=smallest,
     )
+
+
+def has_energies(sweep: dict[str, Any]) -> bool:
+    """Whether any cell has an energy."""
+    return any("energy" in test["figures"] for cell in sweep["cells"] for test in cell["tests"].values())
+
+
+def budget(sweep: dict[str, Any], rate: float) -> int:
+    """Points that most methods keep at a rate."""
+    return Counter(cell["kept"][0] for cell in compared(sweep) if cell["rate"] == rate).most_common(1)[0][0]
 
 
 def shown(command: str) -> str:
@@ -117,7 +139,7 @@ def print_corpus(sweep: dict[str, Any]) -> None:
         f"{sweep['corpus']['validation']['groups']} trajectories validate. Scores: {scores['runs']} runs, rank "
         f"correlation between runs {scores['rank_correlation']:.2f}, {scores['zero_everywhere']:,} points without a "
         "gradient in all runs. β by rate: "
-        + ", ".join(f"{float(rate):.0%}: {found['value']:g}" for rate, found in sorted(sweep["cutoffs"].items()))
+        + ", ".join(f"{percent(float(rate))}: {found['value']:g}" for rate, found in sorted(sweep["cutoffs"].items()))
         + ".\n"
     )
     stem = sweep["name"].removesuffix("-sweep")
@@ -143,31 +165,37 @@ def print_table(sweep: dict[str, Any], test: str, figure: str, heading: str, sca
     columns = sorted({cell["rate"] for cell in cells})
     found = {(cell["method"], cell["rate"]): cell for cell in cells}
     print(f"\n{heading}; in brackets the verdict against CCS at the same rate, paired.\n")
-    print("| trained on | " + " | ".join(f"{rate:.0%} pruned" for rate in columns) + " |")
+    print("| trained on | " + " | ".join(f"{percent(rate)} pruned" for rate in columns) + " |")
     print("|---|" + "---:|" * len(columns))
     for method in (name for name in METHOD_NAMES if any(name == known for known, _ in found)):
         row = [METHOD_NAMES[method]]
         for rate in columns:
             cell = found.get((method, rate))
-            row.append("" if cell is None else entry(cell["tests"][test], figure, scale, digits))
+            row.append("" if cell is None else entry(cell, test, figure, scale, digits, budget(sweep, rate)))
         print("| " + " | ".join(row) + " |")
     print()
 
 
-def entry(measured: dict[str, Any], figure: str, scale: float, digits: int) -> str:
-    """A value, half the width of its interval and the verdict."""
+def entry(cell: dict[str, Any], test: str, figure: str, scale: float, digits: int, usual: int) -> str:
+    """A value, half the width of its interval and the verdict; no verdict where other methods kept fewer points."""
+    measured = cell["tests"][test]
     value = measured["figures"][figure]
     text = f"{scale * value['value']:.{digits}f}"
     if value["low"] is not None:
         text += f" ± {scale * (value['high'] - value['low']) / 2:.{digits}f}"
+    kept = max(cell["kept"])
+    if abs(kept / usual - 1) > 0.05:
+        return f"{text} (on {kept:,} points)"
     difference = measured["differences"].get("ccs", {}).get(figure)
-    return text if difference is None else f"{text} ({difference['verdict']})"
+    if difference is None:
+        return text
+    return f"{text} ({difference['verdict'] if difference['low'] is not None else 'no interval'})"
 
 
 def print_coverage(sweep: dict[str, Any]) -> None:
     """AUC_pr with its interval and paired difference."""
     print("\n### Coverage: AUC_pr, Bohr (lower covers better)\n")
-    print("| coreset of | " + " | ".join(f"{rate:.0%} pruned; minus CCS" for rate in rates(sweep)) + " |")
+    print("| coreset of | " + " | ".join(f"{percent(rate)} pruned; minus CCS" for rate in rates(sweep)) + " |")
     print("|---|" + "---|" * len(rates(sweep)))
     by_rate = {float(rate): found for rate, found in sweep["coverage"].items()}
     for method in (name for name in METHOD_NAMES if any(name in found for found in by_rate.values())):
@@ -211,7 +239,7 @@ def print_costs(sweep: dict[str, Any]) -> None:
     for cell in compared(sweep):
         found = reached["cells"][cell["id"]]
         steps, flops, seconds = ([each for each in found[name] if each is not None] for name in _REACHED)
-        row = [METHOD_NAMES[cell["method"]], f"{cell['rate']:.0%}", f"{len(steps)} of {cell['seeds']}"]
+        row = [METHOD_NAMES[cell["method"]], f"{percent(cell['rate'])}", f"{len(steps)} of {cell['seeds']}"]
         if steps:
             row += [f"{mean(steps):,.0f}", f"{mean(flops) / 1e12:.2f}", f"{mean(seconds):.1f}"]
         print("| " + " | ".join(row + [""] * (6 - len(row))) + " |")
@@ -243,8 +271,8 @@ def print_protocol(sweep: dict[str, Any], protocol: str) -> None:
     for cell in cells:
         trained = cell["training"]
         print(
-            f"| {METHOD_NAMES[cell['method']]} | {cell['rate']:.0%} | {trained['steps'][0]:,} | "
-            f"{entry(cell['tests'][test], 'nrmse', 100, 3)} | {mean(trained['cpu_seconds']):.1f} |"
+            f"| {METHOD_NAMES[cell['method']]} | {percent(cell['rate'])} | {trained['steps'][0]:,} | "
+            f"{entry(cell, test, 'nrmse', 100, 3, cell['kept'][0])} | {mean(trained['cpu_seconds']):.1f} |"
         )
     print()
 
@@ -255,17 +283,25 @@ def print_noise(sweep: dict[str, Any]) -> None:
     variants = sweep["noise"]["variants"]
     print("## How much one training differs from the next\n")
     print(
-        f"Aluminium, {variants[0]['figures'][test]['seeds']} seeds each, the same coresets of CCS at 99%; "
-        f"`{sweep['command']}`. The recipe of the sweeps was chosen by the validation columns.\n"
+        f"Aluminium at 99%: {variants[0]['figures'][test]['seeds']} seeds, each with its own coreset of CCS and "
+        f"its own initialisation, the same in every row; `{sweep['command']}`. The recipe of the sweeps was chosen by "
+        "the validation columns. The spread is the standard deviation over seeds divided by the mean, with its 95% "
+        "interval.\n"
     )
-    print(f"| recipe | validation error, % | spread | NRMSE on `{test}`, % | spread, standard deviation / mean |")
+    print(f"| recipe | validation error | spread | NRMSE on `{test}` | spread |")
     print("|---|---:|---:|---:|---:|")
     for variant in variants:
         row = [variant["name"]]
         for name in ("validation", test):
-            found = variant["figures"][name]
-            row += [f"{found['mean']:.3%}", f"{found['relative_sd']:.2%}"]
+            found = variant["figures"].get(name)
+            row += [f"{found['mean']:.3%}", spread(found)] if found else ["", ""]
         print("| " + " | ".join(row) + " |")
+
+
+def spread(found: dict[str, Any]) -> str:
+    """Relative standard deviation and its interval."""
+    low, high = found["low"] / found["mean"], found["high"] / found["mean"]
+    return f"{found['relative_sd']:.2%} [{low:.2%}, {high:.2%}]"
 
 
 if __name__ == "__main__":

@@ -169,6 +169,9 @@ class Squares(Engine):
     def check(self, numbers: Iterable[int]) -> None:
         pass
 
+    def require(self, snapshots: Iterable[Snapshot]) -> None:
+        pass
+
     def identity(self, numbers: Iterable[int]) -> dict[str, Any]:
         folder, stated = self.pseudopotentials, {}
         if folder is not None:
@@ -181,7 +184,7 @@ class Squares(Engine):
         assert density.shape == snapshot.grid
         assert scratch.is_dir() and not list(scratch.iterdir())
         volume = float(abs(np.linalg.det(snapshot.cell)))
-        return Energy(self.settings.cutoff * float(np.square(density).mean()) * volume, self_consistent=False)
+        return Energy(self.settings.cutoff * float(np.square(density).mean()) * volume)
 
     def self_consistent(self, snapshot: Snapshot, scratch: Path) -> tuple[float, np.ndarray]:
         raise NotImplementedError

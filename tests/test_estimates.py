@@ -69,7 +69,15 @@ def test_a_trajectory_counts_by_its_frames(points_of: Any) -> None:
 
 def test_an_interval_that_cannot_be_had_is_null(points_of: Any) -> None:
     made = figure(np.array([[0.25]]), points_of("a"))
-    assert made == {"value": 0.25, "low": None, "high": None, "by_seed": [0.25], "by_snapshot": [0.25]}
+    assert made == {
+        "value": 0.25,
+        "low": None,
+        "high": None,
+        "seeds": 1,
+        "groups": 1,
+        "by_seed": [0.25],
+        "by_snapshot": [0.25],
+    }
     assert bounds(1.0, float("inf")) == {"low": 1.0, "high": None}
     assert json.loads(json.dumps(made, allow_nan=False)) == made
 
@@ -81,6 +89,10 @@ def test_a_figure_tells_every_seed_and_every_snapshot(points_of: Any, values: An
     # In the order of the snapshots, not of the groups.
     assert made["by_snapshot"] == pytest.approx([(found[0, i] + found[1, i]) / 2 for i in range(3)])
     assert made["low"] < made["value"] < made["high"]
+    # What the interval rests on.
+    assert (made["seeds"], made["groups"]) == (2, 2)
+    less = difference(found, points)
+    assert (less["seeds"], less["groups"]) == (2, 2)
 
 
 @pytest.mark.parametrize(("shift", "verdict"), [(-1.0, "lower"), (0.0, "tie"), (1.0, "higher")])
@@ -94,7 +106,7 @@ def test_a_verdict_needs_an_interval_without_zero(shift: float, verdict: str, po
 
 def test_one_value_alone_is_a_tie(points_of: Any) -> None:
     made = difference(np.array([[-5.0]]), points_of("a"))
-    assert made == {"value": -5.0, "low": None, "high": None, "verdict": "tie"}
+    assert made == {"value": -5.0, "low": None, "high": None, "seeds": 1, "groups": 1, "verdict": "tie"}
 
 
 def test_what_is_measured_stands_by_seed_and_snapshot(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """A request is checked whole before anything is started or written, and told again for `status`."""
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ import pytest
 
 from coreset import energies, session
 from coreset.artifacts.executor import SerialExecutor
+from coreset.artifacts.materialize import materialize_all
 from coreset.corpus.store import Corpus
 from coreset.errors import RequestError, WorkError
 from coreset.folder import RunFolder
-from coreset.session import absolute_output, open_session, reopen_session
+from coreset.session import absolute_output, open_session, package, reopen_session
+from coreset.workflow import job_record
 
 Picture = Callable[[Path], dict[str, bytes | None]]
 JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.yaml"))
@@ -125,16 +129,63 @@ def test_pseudopotentials_that_are_missing_are_told_by_key_before_anything_is_wr
     assert picture(tmp_path) == before
 
 
-def test_an_engine_is_asked_for_the_elements_of_all_test_sets_and_looks_beside_the_job_file(
+def test_an_engine_is_made_as_the_job_says_and_looks_beside_the_job_file(
     job_file: Path, squares: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(energies.ENGINES, "abinit", squares)
+    monkeypatch.chdir(job_file.parent)
+    settings = "energy={pseudopotentials: ../jobs/psp, cutoff: 7.5, smearing: 0.01, kpoints: [2, 1, 3]}"
+    opened = open_session(Path(job_file.name), None, None, [settings])
+    # A worker may stand in another folder.
+    assert opened.engine == squares(energies.Settings(7.5, 0.01, (2, 1, 3)), job_file.parent.resolve() / "psp")
+    assert opened.pipeline(lambda stages: []).engine == opened.engine
+
+
+def test_an_engine_is_asked_for_what_will_be_computed_alone(
+    sweep_job: Path, tmp_path: Path, squares: Any, monkeypatch: pytest.MonkeyPatch, picture: Picture
+) -> None:
+    """The test set `alloy` has magnesium, `bulk` has none."""
     asked: list[set[int]] = []
+    required: list[list[str]] = []
     monkeypatch.setitem(energies.ENGINES, "abinit", squares)
     monkeypatch.setattr(squares, "check", lambda self, numbers: asked.append(set(numbers)))
-    opened = open_at(job_file, "energy={pseudopotentials: psp, cutoff: 7.5, smearing: 0.01, kpoints: [2, 1, 3]}")
-    assert opened.engine == squares(energies.Settings(7.5, 0.01, (2, 1, 3)), job_file.parent / "psp")
-    assert asked == [{1, 8}]
-    assert opened.pipeline(lambda stages: []).engine == opened.engine
+    monkeypatch.setattr(squares, "require", lambda self, snapshots: required.append([s.name for s in snapshots]))
+    chosen = ["energy.pseudopotentials=psp", "energy.snapshots=2"]
+    opened = open_session(sweep_job, tmp_path / "out", None, [*chosen, "energy.tests=[bulk]"])
+    assert asked.pop() == {13}
+    assert required.pop() == ["test/t0_T0150_0", "test/t2_T0450_1"]
+    computed = opened.pipeline(lambda stages: [*stages]).energies({})  # type: ignore[arg-type]
+    assert [s.name for s in computed["bulk"].points.snapshots] == ["test/t0_T0150_0", "test/t2_T0450_1"]
+    assert set(computed) == {"bulk"}
+    open_session(sweep_job, tmp_path / "out", None, chosen)
+    assert asked.pop() == {12, 13}
+
+    def refuse(self: Any, snapshots: Any) -> None:
+        raise RequestError("test/t0_T0150_0: expected pseudopotentials with 12 valence electrons")
+
+    monkeypatch.setattr(squares, "require", refuse)
+    with pytest.raises(RequestError, match=r"small\.yaml: test/t0_T0150_0: expected pseudopotentials"):
+        open_session(sweep_job, tmp_path / "out", None, chosen)
+    assert picture(tmp_path) == {}
+
+
+def test_a_coreset_is_the_same_bytes_whatever_is_measured_beside_it(
+    sweep_job: Path, swept: Any, squares: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture
+) -> None:
+    monkeypatch.setitem(energies.ENGINES, "abinit", squares)
+    products = swept.sweep.pipeline
+    executor = SerialExecutor()
+    store = tmp_path / "store"
+    shutil.copytree(swept.session.store, store)
+    made = []
+    for number, override in enumerate(("sweep.seeds=9", "energy={pseudopotentials: secret, snapshots: 7}")):
+        opened = open_session(sweep_job, tmp_path / str(number), store, [override])
+        pipeline = opened.pipeline(lambda stages: materialize_all(stages, root=store, executor=executor))
+        package(opened, replace(pipeline, engine=None).run())
+        made.append(picture(opened.folder.coreset))
+    assert made[0] == made[1]
+    assert not any(b"secret" in content for content in made[1].values() if content)
+    assert "pseudopotentials" not in job_record(products.job)["energy"]
 
 
 @pytest.mark.parametrize(("out", "store"), [("out", None), (None, None), (None, "store"), ("/abs", "store")])

@@ -1,6 +1,7 @@
 """What a sweep trains, what its cells share, what it may look at, and that it resumes to the same figures."""
 
 import json
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from coreset.plan import Ledger, Rates, plan
 from coreset.session import open_session
 from coreset.stages.selection import Selection
 from coreset.stages.training import Training
+from coreset.summary import summarise
 from coreset.sweep import Cell, Sweep, Wanted, cell_id, check_sweep
 from coreset.workflow import Pipeline, proxy_errors
 
@@ -175,6 +177,13 @@ def test_what_is_left_out_is_not_asked_for(sweep_of: Callable[..., Sweep]) -> No
             [*RANDOM_ONLY, "select.cutoff=0.4", "sweep={rates: [0.3], methods: [cut-random]}"],
             r"at the sweep's rate 0\.3: select\.cutoff",
         ),
+        (
+            ["energy={methods: [full, loss], rates: [0.9]}"],
+            r"energy\.methods: .* full, random, grand, ccs, cut-random, found loss; leave them out",
+        ),
+        (["energy={rates: [0.9, 0.95]}"], r"energy\.rates: .* 0\.5, 0\.9, found 0\.95; .* add them to sweep\.rates"),
+        (["sweep.methods=[full, ccs]"], r"sweep\.methods.*expected methods that prune, found 'full'.* always trained"),
+        (["sweep.epochs.methods=[full]"], r"sweep\.epochs\.methods.*found 'full', which is always trained"),
         (["training.checks=0"], r"sweep\.noise\.recipes\.best\.keep: .* training\.checks"),
     ],
 )
@@ -194,6 +203,18 @@ def test_what_the_corpus_cannot_give_is_told_before_anything_is_made(
 
 def test_the_job_that_is_swept_here_is_legal(swept: Any) -> None:
     check_sweep(swept.sweep, "job")
+
+
+def test_energies_of_no_cell_are_a_mistake_where_they_are_stated_or_computed(
+    sweep_of: Callable[..., Sweep], swept: Any
+) -> None:
+    default, lost = "energy={snapshots: 3}", "sweep={rates: [0.5], methods: [random]}"
+    sweep = sweep_of(default, lost)
+    with pytest.raises(RequestError, match=r"job: energy\.rates: expected rates of the sweep, 0\.5, found 0\.9, 0\.99"):
+        check_sweep(sweep, "job")
+    # Nobody asked for any; and of defaults that partly fit, those that do are taken.
+    check_sweep(Sweep(replace(sweep.pipeline, engine=None)), "job")
+    check_sweep(sweep_of(default, "sweep={rates: [0.9], methods: [random]}"), "job")
 
 
 # --- what is shared
@@ -274,6 +295,31 @@ def test_studies_of_the_scores_share_the_runs_that_they_have_in_common(swept: An
     assert not set(models[2, 2]) & set(models[1, 3])
 
 
+def test_a_cell_ranks_by_the_scores_that_it_names(swept: Any) -> None:
+    scores = swept.sweep.score()
+    used = set()
+    for cell, selections in swept.products.selections.items():
+        for selection in selections:
+            inputs = {} if selection is None else selection.manifest["recipe"]["inputs"]
+            # Where nothing is cut, cut-random ranks nothing: it is random.
+            ranks = cell.scores is not None and (cell.method != "cut-random" or cell.cutoff)
+            assert inputs.get("scores") == (scores[cell.scores].digest if ranks else None)
+            used.add(cell.scores)
+    assert used == {None, *scores}
+
+
+def test_scoring_runs_and_proxies_are_plain(swept: Any) -> None:
+    """They neither average nor look at validation, whatever the compared trainings do."""
+    plain = {"average": 0.0, "checks": 0, "keep": "last"}
+    models, _ = swept.sweep.pipeline.score()
+    proxies = [model for _, found in swept.products.cutoffs.values() for model in found.models]
+    for kind, schedule in ((models, "constant"), (proxies, "cosine")):
+        for model in kind:
+            expected = plain | {"schedule": schedule}
+            assert {name: recipe(model)["training"][name] for name in expected} == expected
+            assert "validation" not in model.manifest["recipe"]["inputs"]
+
+
 def test_where_nothing_is_cut_cut_random_is_random(sweep_of: Callable[..., Sweep]) -> None:
     sweep = sweep_of(cutoff=0.0)
     products = sweep.run()
@@ -309,6 +355,27 @@ def test_a_run_of_the_same_job_trains_scores_and_selects_nothing_again(
         model.digest for model in swept.products.models[own][:2]
     ]
     assert products.cutoff == swept.products.cutoffs[0.9][0]
+    # Its summary pairs the energies too.
+    evaluation = summarise(pipeline, products)["evaluation"]["bulk"]
+    told = evaluation["random"]["differences"]["energy"]
+    assert told["value"] == pytest.approx(
+        evaluation["random"]["figures"]["energy"]["value"] - evaluation["ccs"]["figures"]["energy"]["value"]
+    )
+    assert (told["seeds"], told["groups"]) == (1, 3)
+
+
+def test_more_snapshots_cost_only_the_energies_of_the_new_ones(
+    swept: Any, run_sweep: Any, sweep_job: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(swept.session.store, store)
+    executor = Counting()
+    again = run_sweep(sweep_job, tmp_path / "out", "energy.snapshots=5", store=store, executor=executor)
+    old = {s.name for s in swept.products.energies["bulk"].points.snapshots}
+    new = {s.name for s in again.products.energies["bulk"].points.snapshots} - old
+    assert len(new) == 2
+    # The reference, and one network of each of full, random and CCS.
+    assert Counter(executor.done) == Counter({("energies", name): 4 for name in new})
 
 
 # --- what it may look at
@@ -367,7 +434,7 @@ def test_other_test_sets_change_no_selection_no_cutoff_and_no_network(
 def timeless(figures: Any) -> Any:
     """Without what differs from run to run."""
     if isinstance(figures, dict):
-        varying = {"date", "seconds", "cpu_seconds"}
+        varying = {"date", "seconds", "cpu_seconds", "describe_seconds"}
         return {name: timeless(value) for name, value in figures.items() if name not in varying}
     return [timeless(each) for each in figures] if isinstance(figures, list) else figures
 
@@ -397,7 +464,7 @@ def test_interrupted_again_and_again_it_ends_with_the_same_figures(
         other = again.session.store / folder.name
         assert (other / "manifest.json").read_bytes() == (folder / "manifest.json").read_bytes(), folder.name
     files = sorted(path.name for path in (swept.session.folder.path / "fields").iterdir())
-    assert files == ["alloy.npz", "bulk.npz", "training.npz"]
+    assert files == ["test-alloy.npz", "test-bulk.npz", "training.npz"]
     for name in files:
         one, other = (each.session.folder.path / "fields" / name for each in (swept, again))
         assert one.read_bytes() == other.read_bytes(), name
@@ -423,6 +490,12 @@ def test_a_plan_counts_what_a_sweep_makes(swept: Any, tmp_path: Path) -> None:
     assert {stage.folder for stage, _ in ledger.entries} == {folder.name for folder in swept.session.store.iterdir()}
     assert not any(done for _, done in ledger.entries)
     assert list(tmp_path.iterdir()) == []
+    empty = Ledger(tmp_path / "empty", ledger.points)
+    without = replace(pipeline, materialize=empty.materialize, decide=lambda proxies: 0.3)
+    energies = plan(without, empty, Rates(), 1, sweep=True)
+    # Three of `bulk` and both of `alloy`: the reference and one network of full, random and CCS.
+    assert energies["energies"] == energies["stages"]["energies"]["artifacts"] == 5 * 4
+    assert plan(replace(without, engine=None), Ledger(tmp_path / "empty", 1), Rates(), 1)["energies"] is None
     for stage, _ in ledger.entries:
         if isinstance(stage, Selection):
             made = Artifact(swept.session.store / stage.folder).figures["kept"]
@@ -437,6 +510,7 @@ def test_a_plan_of_a_finished_sweep_has_only_the_run_left(swept: Any) -> None:
     to_do = {title: row["artifacts"] - row["done"] for title, row in figures["stages"].items()}
     # The dataset, and the errors of two seeds of CCS on two test sets where the sweep has three.
     assert {title: count for title, count in to_do.items() if count} == {"extraction": 1, "evaluation": 2}
+    assert figures["energies"] == 0
     done = sum(row["done"] for row in figures["stages"].values())
     assert done == len(list(swept.session.store.iterdir()))
     alone = plan(replace(pipeline), Ledger(swept.session.store, ledger.points), Rates(), 1)
@@ -471,12 +545,12 @@ def test_the_command_writes_the_figures_and_the_run_of_the_job(
     shutil.copytree(swept.session.store, tmp_path / "store")
     # In place of Ray: what is left to do is little.
     monkeypatch.setattr(cli, "_executor", lambda job: _Entered())
-    arguments = ("sweep", sweep_job, "--out", "out", "--store", "store", "--set", "training.cache=1.0")
+    arguments = ("sweep", sweep_job, "--out", "out", "--store", "store", "--set", "training.cache = 1.0")
     told = coreset(*arguments, "--json")
     assert told.exit_code == 0, (told.output, told.exception)
     figures = json.loads((tmp_path / "out" / "sweep.json").read_bytes())
     assert json.loads(told.stdout) == figures
-    assert figures["command"] == f"coreset sweep {sweep_job} --set training.cache=1.0"
+    assert figures["command"] == f"coreset sweep {sweep_job} --out out --store store --set 'training.cache = 1.0'"
     assert [cell["id"] for cell in figures["cells"]] == [cell["id"] for cell in swept.figures["cells"]]
     summary = json.loads((tmp_path / "out" / "summary.json").read_bytes())
     assert summary["rows"] == figures["cells"][7]["kept"][0] == 600
@@ -485,8 +559,8 @@ def test_the_command_writes_the_figures_and_the_run_of_the_job(
     for test, found in figures["cells"][0]["tests"].items():
         assert summary["evaluation"][test]["full"]["figures"] == found["figures"]
     assert sorted(path.name for path in (tmp_path / "out" / "fields").iterdir()) == [
-        "alloy.npz",
-        "bulk.npz",
+        "test-alloy.npz",
+        "test-bulk.npz",
         "training.npz",
     ]
     shown = coreset(*arguments)
@@ -501,6 +575,23 @@ class _Entered(SerialExecutor):
 
     def __exit__(self, *_: Any) -> None:
         pass
+
+
+def test_the_recorded_command_does_not_tell_where_pseudopotentials_lie() -> None:
+    def told(*overrides: str) -> list[str]:
+        return shlex.split(cli._sweep_command(Path("j o b.yaml"), None, Path("s"), overrides))
+
+    start = ["coreset", "sweep", "j o b.yaml", "--store", "s"]
+    assert told() == start
+    assert told("energy.pseudopotentials=/home/me/psps", "energy.snapshots=2") == [
+        *start,
+        *("--set", "energy.pseudopotentials=DIR"),
+        *("--set", "energy.snapshots=2"),
+    ]
+    *_, section = told('energy={pseudopotentials: "/home/me/psps", smearing: 2e-3, tests: [bulk]}')
+    assert "home" not in section
+    key, _, value = section.partition("=")
+    assert (key, json.loads(value)) == ("energy", {"pseudopotentials": "DIR", "smearing": 0.002, "tests": ["bulk"]})
 
 
 def test_an_illegal_study_is_a_wrong_request(sweep_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

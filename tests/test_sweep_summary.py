@@ -2,8 +2,10 @@
 
 import json
 import math
+import shutil
 import statistics
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.materialize import materialize_all
 from coreset.corpus.store import Corpus
 from coreset.learning.network import load
 from coreset.stages.evaluation import predict
 from coreset.stages.scoring import read_field
-from coreset.sweep import Cell, cell_id
+from coreset.sweep import Cell, Sweep, cell_id
 from coreset.sweep_summary import summarise_sweep
 
 FIGURES = ["nrmse", "nmae", "h1_seminorm", "h1_norm", "electrons_lost"]
@@ -39,8 +43,8 @@ def values(swept: Any, cell: str, test: str, name: str) -> list[list[float]]:
     energies = swept.products.energies[test]
     chosen = [snapshot.name for snapshot in energies.points.snapshots]
 
-    def of(artifact: Artifact) -> list[dict[str, Any]]:
-        return [json.loads(artifact.path(snapshot).read_text()) for snapshot in chosen]
+    def of(made: list[Artifact]) -> list[dict[str, Any]]:
+        return [json.loads(each.path(name).read_text()) for each, name in zip(made, chosen, strict=True)]
 
     return [
         [abs(a["free_energy"] - b["free_energy"]) / 4 for a, b in zip(of(model), of(energies.reference), strict=True)]
@@ -67,6 +71,7 @@ def test_it_is_json_without_nan_and_the_same_when_read_again(swept: Any) -> None
 
 
 def test_no_path_and_no_host_is_told(swept: Any) -> None:
+    assert "pseudopotentials" not in swept.figures["job"]["energy"]
     text = (swept.session.folder.path / "sweep.json").read_text()
     assert str(swept.session.job_file.parent) not in text
     assert "gaussians.zarr" not in text
@@ -82,7 +87,8 @@ def test_every_cell_is_told_once_with_its_settings(swept: Any) -> None:
         assert cell["kept"] == [6000 - round(6000 * own.rate)] * cell["seeds"]
         assert cell["seeds"] == swept.products.cells[own].seeds
         assert list(cell["tests"]) == TESTS
-    assert swept.figures["seed_names"] == [str(swept.sweep.pipeline.seed(run)) for run in range(2)]
+    # Of the cell that has the most.
+    assert swept.figures["seed_names"] == [str(swept.sweep.pipeline.seed(run)) for run in range(3)]
 
 
 def test_every_value_is_the_mean_over_snapshots_and_seeds(swept: Any) -> None:
@@ -91,6 +97,10 @@ def test_every_value_is_the_mean_over_snapshots_and_seeds(swept: Any) -> None:
         rows = values(swept, cell, test, name)
         assert figure["value"] == pytest.approx(mean(rows), rel=1e-12)
         assert figure["by_seed"] == pytest.approx([statistics.fmean(row) for row in rows], rel=1e-12)
+        snapshots = swept.session.split.tests[test].snapshots
+        if name == "energy":
+            snapshots = swept.products.energies[test].points.snapshots
+        assert (figure["seeds"], figure["groups"]) == (len(rows), len({snapshot.group for snapshot in snapshots}))
         by_snapshot = [statistics.fmean(column) for column in zip(*rows, strict=True)]
         assert figure["by_snapshot"] == pytest.approx(by_snapshot, rel=1e-12)
         count += 1
@@ -140,7 +150,7 @@ def test_differences_are_paired_by_seed_with_the_method_at_the_same_rate_and_pro
     verdicts = set()
     for cell in swept.figures["cells"]:
         peers = {"full": f"{cell['protocol']} full 0"}
-        for method in ("random", "ccs"):
+        for method in ("random", "random-snapshots", "grand", "ccs", "cut-random"):
             peers[method] = f"{cell['protocol']} {method} {cell['rate']:g}"
         peers = {method: peer for method, peer in peers.items() if peer in named(swept) and peer != cell["id"]}
         for test, found in cell["tests"].items():
@@ -151,6 +161,8 @@ def test_differences_are_paired_by_seed_with_the_method_at_the_same_rate_and_pro
                 for name, told in found["differences"][method].items():
                     mine, other = (values(swept, each, test, name) for each in (cell["id"], peer))
                     pairs = list(zip(mine, other, strict=False))  # the seeds that both have
+                    assert told["seeds"] == len(pairs)
+                    assert told["groups"] == found["figures"][name]["groups"]
                     by_pair = [[a - b for a, b in zip(*pair, strict=True)] for pair in pairs]
                     assert told["value"] == pytest.approx(mean(by_pair), rel=1e-9, abs=1e-12)
                     if told["low"] is not None:
@@ -240,8 +252,12 @@ def test_trainings_tell_steps_work_and_checks(swept: Any) -> None:
             assert [step for step, _ in each["validation"]][-1] == each["steps"]
             assert model.timings["model"]["cpu_seconds"] > 0
         assert training["validation"] == [each["validation"] for each in figures]
-        assert training["seconds"] == [model.timings["model"]["seconds"] for model in models]
-        assert training["cpu_seconds"] == [model.timings["model"]["cpu_seconds"] for model in models]
+        # Of the steps alone: to describe the points is the first training's work, and theirs for all that follow.
+        for unit in ("seconds", "cpu_seconds"):
+            spent = [model.timings["model"][unit] - model.timings["model"][f"describe_{unit}"] for model in models]
+            assert training[unit] == pytest.approx(spent)
+            assert min(spent) > 0
+        assert training["describe_seconds"] == [model.timings["model"]["describe_seconds"] for model in models]
 
 
 def test_the_target_is_reached_at_the_first_check_that_is_low_enough(swept: Any) -> None:
@@ -293,18 +309,74 @@ def test_noise_is_the_spread_over_seeds(swept: Any) -> None:
 
 def test_what_selection_costs_is_counted_in(swept: Any) -> None:
     told = {row["stage"]: row for row in swept.figures["costs"]}
-    assert list(told) == ["scoring runs", "scoring", "proxies for β", "selection"]
+    assert list(told) == [
+        "scoring runs",
+        "scoring",
+        "proxies' coresets",
+        "proxies for β",
+        "proxies' errors",
+        "selection",
+    ]
     weights = 30 * 8 + 8 * 8 + 8
     points, batches = 6000, math.ceil(6000 / 128)
     assert told["scoring runs"]["flops"] == pytest.approx(2 * batches * 6 * weights * 128)
     assert told["scoring"]["flops"] == pytest.approx(2 * 4 * weights * points)
     assert told["proxies for β"]["flops"] == pytest.approx(2 * 2 * 10 * 6 * weights * 128)
+    assert told["proxies' errors"]["flops"] == pytest.approx(2 * weights * 4000 * 4)
     runs, _ = swept.sweep.pipeline.score()
     for unit in ("seconds", "cpu_seconds"):
         spent = sum(json.loads((run.folder / "timings.json").read_text())["model"][unit] for run in runs)
         assert told["scoring runs"][unit] == pytest.approx(spent)
     proxies = swept.products.cutoffs[0.9][1].models
     assert told["proxies for β"]["seconds"] == pytest.approx(sum(m.timings["model"]["seconds"] for m in proxies))
+
+    def seconds(*artifacts: Artifact) -> Any:
+        return pytest.approx(sum(each["seconds"] for made in artifacts for each in made.timings.values()))
+
+    found = swept.products.cutoffs[0.9][1]
+    trained_on = [model.manifest["recipe"]["inputs"]["selection"] for model in proxies]
+    assert [selection.digest for selection in found.selections] == trained_on
+    assert told["proxies' coresets"]["seconds"] == seconds(*found.selections)
+    assert told["proxies' errors"]["seconds"] == seconds(found.evaluation)
+    own = swept.products.selections[named(swept)["steps ccs 0.9"]][0]
+    assert told["selection"]["seconds"] == seconds(own)
+    assert told["selection"]["seconds"] > 0
+
+
+def test_times_that_are_not_known_are_null(swept: Any, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(swept.session.store, store)
+    for timings in store.glob("*/timings.json"):
+        timings.unlink()
+    executor = SerialExecutor()
+    pipeline = replace(
+        swept.sweep.pipeline, materialize=lambda stages: materialize_all(stages, root=store, executor=executor)
+    )
+    sweep = Sweep(pipeline)
+    figures = summarise_sweep(sweep, sweep.run(), tmp_path / "out", "coreset sweep small.yaml")
+    assert {row[unit] for row in figures["costs"] for unit in ("seconds", "cpu_seconds")} == {None}
+    for cell in figures["cells"]:
+        for unit in ("seconds", "cpu_seconds", "describe_seconds"):
+            assert cell["training"][unit] == [None] * cell["seeds"]
+        reached = figures["time_to_target"]["cells"][cell["id"]]
+        assert reached["seconds"] == [None] * cell["seeds"]
+        known = swept.figures["time_to_target"]["cells"][cell["id"]]
+        assert (reached["steps"], reached["flops"]) == (known["steps"], known["flops"])
+
+
+def test_the_draw_of_a_method_that_no_cell_has_is_counted_too(swept: Any, run_sweep: Any, tmp_path: Path) -> None:
+    made = run_sweep(
+        swept.session.job_file,
+        tmp_path / "out",
+        "select.method=loss",
+        "select.cutoff=0.3",
+        "sweep={rates: [0.9], methods: [random], seeds: 1}",
+        store=tmp_path / "store",
+        engine=None,
+    )
+    assert {cell["method"] for cell in made.figures["cells"]} == {"full", "random"}
+    assert made.figures["costs"][-1]["stage"] == "selection"
+    assert made.figures["costs"][-1]["seconds"] > 0
 
 
 def test_coverage_stands_beside_the_floor_of_the_whole_corpus(swept: Any) -> None:

@@ -57,6 +57,7 @@ class SerialContext:
 
     def __init__(self, advance: Callable[[float], None]) -> None:
         self._advance = advance
+        self.spent: dict[str, float] = {}
 
     def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
         return map(reader, requests)

@@ -75,7 +75,7 @@ class Artifact:
 
     @cached_property
     def timings(self) -> dict[str, dict[str, float]]:
-        """`seconds` (wall) and `cpu_seconds` that each shard took, by the name of its part; empty where unknown."""
+        """`seconds` (wall) and `cpu_seconds` of each shard, and of its phases, by its part; empty where unknown."""
         try:
             timings: dict[str, dict[str, float]] = json.loads((self.folder / TIMINGS).read_bytes())
         except FileNotFoundError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, shard_record, software
-from coreset.artifacts.stage import Context, Part, Stage
+from coreset.artifacts.stage import Context, Part, Stage, timed
 from coreset.atomic import TEMPORARY, remove, replacing, write_json
 
 _RECORDS = ".records"
@@ -39,17 +38,16 @@ class _Site:
         final = self.shard(part)
         if final.exists() and self.record(part).exists():
             return  # an attempt before this one, in a group that was started again, has made it
-        begin, begin_cpu = time.perf_counter(), time.process_time()
         try:
             with replacing(final) as temporary:
-                figures = self.stage.compute(part, self.shared, temporary, context)
-                spent = {"seconds": time.perf_counter() - begin, "cpu_seconds": time.process_time() - begin_cpu}
+                with timed(context.spent):
+                    figures = self.stage.compute(part, self.shared, temporary, context)
                 # The record goes first: a shard that stands under its final name always has one.
                 record = shard_record(part.name, temporary, figures)
                 record["files"] = {
                     name.replace(temporary.name, final.name, 1): stated for name, stated in record["files"].items()
                 }
-                write_json(self.record(part), {"shard": record, "spent": spent})
+                write_json(self.record(part), {"shard": record, "spent": context.spent})
         except OSError:
             # Another run that shares the store may have finished the artifact meanwhile, and swept this shard's place.
             if not self.manifest.is_file():

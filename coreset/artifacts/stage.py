@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
@@ -44,6 +47,9 @@ class Part:
 class Context(Protocol):
     """What a part may ask of the executor that runs it."""
 
+    spent: dict[str, float]
+    """Seconds of this part that are to be told, by name; see `timed`."""
+
     @property
     def device(self) -> str:
         """Type of the device to compute on, as torch names it."""
@@ -53,6 +59,18 @@ class Context(Protocol):
 
     def advance(self, units: float) -> None:
         """Tells the progress bar that so many units of work are done."""
+
+
+@contextmanager
+def timed(spent: MutableMapping[str, float], phase: str = "") -> Iterator[None]:
+    """Notes in `spent` how many seconds (wall), and `cpu_seconds` of this process, the block takes.
+
+    A phase, such as `describe_`, goes before both names.
+    """
+    begin, begin_cpu = time.perf_counter(), time.process_time()
+    yield
+    spent[f"{phase}seconds"] = time.perf_counter() - begin
+    spent[f"{phase}cpu_seconds"] = time.process_time() - begin_cpu
 
 
 class Scanner(Protocol):
@@ -113,7 +131,7 @@ class Stage(ABC):
             "inputs": self.inputs(),
         }
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the recipe's canonical JSON."""
         return hashlib.sha256(canonical_json(self.recipe())).hexdigest()

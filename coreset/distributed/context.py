@@ -18,6 +18,7 @@ class RemoteContext:
         self._reader_cpus = reader_cpus
         self._pending = 0.0
         self._told = time.monotonic()
+        self.spent: dict[str, float] = {}
 
     @property
     def device(self) -> str:

@@ -75,11 +75,14 @@ class RayExecutor(Executor):
         import ray
 
         task = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=[OSError])(_prepare)
+        flying = {id(stage): task.remote(stage) for stage in scanning}
         try:
-            prepared: list[Any] = ray.get([task.remote(stage) for stage in stages])
-            return prepared
+            found = dict(zip(flying, ray.get(list(flying.values())), strict=True))
         except ray.exceptions.RayError as error:
+            for reference in flying.values():
+                ray.cancel(reference)
             raise _cause(error, stages[0].title) from error
+        return [found[id(stage)] if id(stage) in found else stage.prepare(self) for stage in stages]
 
     def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
         self._start()

@@ -28,7 +28,7 @@ from scipy.special import expit
 from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.snapshot import Snapshot
 from coreset.energies.engine import Energy, Engine, execute, failure, require_electrons
-from coreset.energies.pseudopotentials import find
+from coreset.energies.pseudopotentials import Pseudopotential, find
 from coreset.errors import RequestError, WorkError
 from coreset.numerics.fourier import resample
 
@@ -70,18 +70,32 @@ class Abinit(Engine):
         find(self.pseudopotentials, numbers)
         _version(_program())
 
+    def require(self, snapshots: Iterable[Snapshot]) -> None:
+        _version(_program())
+        for snapshot in snapshots:
+            self._files(snapshot)
+
     def identity(self, numbers: Iterable[int]) -> dict[str, Any]:
         files = find(self.pseudopotentials, numbers)
         return {
             "engine": self.name,
             "version": _version(_program()),
-            "settings": {**asdict(self.settings), "kpoints": list(self.settings.kpoints), "residual": RESIDUAL},
+            "settings": {
+                **asdict(self.settings),
+                "kpoints": list(self.settings.kpoints),
+                "residual": RESIDUAL,
+                "passes": PASSES,
+                "line_steps": LINE_STEPS,
+                "bands": list(BANDS),
+                "spare_bands": SPARE_BANDS,
+                "empty": EMPTY,
+            },
             "pseudopotentials": {SYMBOLS[number - 1]: file.sha256() for number, file in files.items()},
         }
 
     def harris_foulkes(self, snapshot: Snapshot, density: Float[np.ndarray, "nx ny nz"], scratch: Path) -> Energy:
         printed, _ = self._run(snapshot, density, scratch)
-        return Energy(_energy(printed, "total_energy_dc", snapshot.name), self_consistent=False)
+        return Energy(_energy(printed, "total_energy_dc", snapshot.name))
 
     def self_consistent(self, snapshot: Snapshot, scratch: Path) -> tuple[float, Float64[np.ndarray, "mx my mz"]]:
         printed, folder = self._run(snapshot, None, scratch)
@@ -89,6 +103,12 @@ class Abinit(Engine):
         grid = [self._grid(snapshot)[axis] for axis in axes]
         density = _values(folder / "runo_DEN").reshape(grid, order="F").transpose(np.argsort(axes))
         return _energy(printed, "total_energy", snapshot.name), np.array(density)
+
+    def _files(self, snapshot: Snapshot) -> dict[int, Pseudopotential]:
+        """The pseudopotential of each element, in order of atomic number; their valence charges add up."""
+        files = find(self.pseudopotentials, snapshot.numbers.tolist())
+        require_electrons(snapshot, {number: file.valence for number, file in files.items()})
+        return files
 
     def _run(
         self, snapshot: Snapshot, density: Float[np.ndarray, "nx ny nz"] | None, scratch: Path
@@ -124,8 +144,7 @@ class Abinit(Engine):
         self, snapshot: Snapshot, folder: Path, run: str, chosen: str, bands: int, *, converge: bool = False
     ) -> str:
         """Run ABINIT with input RUN.abi, which it names its files after; what it wrote to RUN.abo."""
-        files = find(self.pseudopotentials, snapshot.numbers.tolist())
-        require_electrons(snapshot, {number: file.valence for number, file in files.items()})
+        files = self._files(snapshot)
         for number, file in files.items():
             if not (folder / _psp8(number)).exists():
                 (folder / _psp8(number)).symlink_to(file.path.resolve())

@@ -67,11 +67,21 @@ class Eminus(Engine):
         _package()
         self._files(numbers)
 
+    def require(self, snapshots: Iterable[Snapshot]) -> None:
+        with np.errstate(all="ignore"):  # as below
+            for snapshot in snapshots:
+                self._atoms(snapshot)
+
     def identity(self, numbers: Iterable[int]) -> dict[str, Any]:
         return {
             "engine": self.name,
             "version": _package().__version__,
-            "settings": {**asdict(self.settings), "kpoints": list(self.settings.kpoints), "functional": FUNCTIONAL},
+            "settings": {
+                **asdict(self.settings),
+                "kpoints": list(self.settings.kpoints),
+                "functional": FUNCTIONAL,
+                "floor": DENSITY_FLOOR,
+            },
             "pseudopotentials": {
                 SYMBOLS[number - 1]: hashlib.sha256(file.read_bytes()).hexdigest()
                 for number, file in self._files(numbers).items()
@@ -82,7 +92,7 @@ class Eminus(Engine):
         with np.errstate(all="ignore"):  # vacuum underflows, as it should
             scf = self._system(snapshot)
             grid = tuple(scf.atoms.s.tolist())
-            return Energy(free_energy(scf, resample(density, grid), self.settings.smearing), self_consistent=False)
+            return Energy(free_energy(scf, resample(density, grid), self.settings.smearing))
 
     def self_consistent(self, snapshot: Snapshot, scratch: Path) -> tuple[float, Float64[np.ndarray, "mx my mz"]]:
         """By the package's own minimisation of E[ψ], which shares neither the matrix nor the sum of F_HF.
@@ -109,8 +119,8 @@ class Eminus(Engine):
             raise RequestError(f"energy.pseudopotentials: expected a folder of GTH files, found no folder {folder}")
         return {number: _file(number, folder) for number in sorted({int(number) for number in numbers})}
 
-    def _system(self, snapshot: Snapshot) -> Any:
-        """The package's object of a spin-paired calculation: basis, local potential, projectors.
+    def _atoms(self, snapshot: Snapshot) -> Any:
+        """The package's object of atoms, cell and basis.
 
         Its grid holds the density of all plane waves of the basis (|G| ≤ 2√(2 E_cut)) and all of the snapshot's.
         """
@@ -136,8 +146,13 @@ class Eminus(Engine):
                 f"energy.cutoff: expected at most {LARGEST_BASIS} plane waves for eminus, found {largest} at "
                 f"{self.settings.cutoff:g} Ha in {snapshot.name}; lower the cutoff, or take the engine abinit"
             )
+        return atoms
+
+    def _system(self, snapshot: Snapshot) -> Any:
+        """The package's object of a spin-paired calculation: basis, local potential, projectors."""
+        atoms = self._atoms(snapshot)
         pot = "gth" if self.pseudopotentials is None else str(self.pseudopotentials.resolve())
-        return eminus.RSCF(
+        return _package().RSCF(
             atoms, xc=FUNCTIONAL, pot=pot, guess="pseudo", etol=TOLERANCE, opt={"auto": STEPS}, verbose="critical"
         )
 

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from coreset.corpus.snapshot import Snapshot
-from coreset.errors import DataError, WorkError
+from coreset.errors import RequestError, WorkError
 
 CHEMICAL_ACCURACY = 1.6e-3
 """1 kcal/mol, in Ha: per atom, the error that the paper draws its line at."""
@@ -57,12 +57,10 @@ class Energy:
     """What an engine found.
 
     Attributes:
-        free_energy: Ha per cell, −TS included.
-        self_consistent: whether the density was iterated to the Kohn–Sham one; False for F_HF of a given one.
+        free_energy: F_HF of the given density, Ha per cell, −TS included.
     """
 
     free_energy: float
-    self_consistent: bool
 
 
 @dataclass(frozen=True)
@@ -88,6 +86,15 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def require(self, snapshots: Iterable[Snapshot]) -> None:
+        """Whether these very snapshots could be computed, as far as can be told without computing.
+
+        Raises:
+            RequestError: what `check` raises, or the valence charges of the pseudopotentials do not add up to a
+                snapshot's electrons, or a snapshot is too large for the engine.
+        """
+
+    @abstractmethod
     def identity(self, numbers: Iterable[int]) -> dict[str, Any]:
         """All that decides an energy, as JSON: engine, version, settings, SHA-256 of each element's pseudopotential.
 
@@ -101,7 +108,7 @@ class Engine(ABC):
         One thread; files go to `scratch`, an existing folder that the caller removes.
 
         Raises:
-            DataError: the valence charges of the pseudopotentials do not add up to the snapshot's electrons.
+            RequestError: what `require` raises.
             WorkError: the program failed; its last lines are in the message.
         """
 
@@ -114,10 +121,10 @@ class Engine(ABC):
 
 
 def require_electrons(snapshot: Snapshot, valence: Mapping[int, float]) -> None:
-    """Raise DataError unless the valence charges, by atomic number, add up to the electrons of the snapshot."""
+    """Raise RequestError unless the valence charges, by atomic number, add up to the electrons of the snapshot."""
     electrons = sum(valence[int(number)] for number in snapshot.numbers)
     if abs(electrons - snapshot.electrons) > ELECTRONS_TOLERANCE:
-        raise DataError(
+        raise RequestError(
             f"{snapshot.name}: expected pseudopotentials with {snapshot.electrons:g} valence electrons in all, as the "
             f"density has, found {electrons:g}; name the folder of those that the density was computed with"
         )

@@ -78,6 +78,11 @@ class Sparc(Engine):
         _functional(find(self.pseudopotentials, numbers))
         _version(_program())
 
+    def require(self, snapshots: Iterable[Snapshot]) -> None:
+        _version(_program())
+        for snapshot in snapshots:
+            _functional(self._files(snapshot))
+
     def identity(self, numbers: Iterable[int]) -> dict[str, Any]:
         files = find(self.pseudopotentials, numbers)
         return {
@@ -86,6 +91,9 @@ class Sparc(Engine):
             "settings": {
                 "smearing": self.settings.smearing,
                 "kpoints": list(self.settings.kpoints),
+                "states": list(STATES),
+                "spare_states": SPARE_STATES,
+                "empty": EMPTY,
                 "passes": PASSES,
                 "stencil": STENCIL,
                 "poisson": POISSON_TOLERANCE,
@@ -99,7 +107,7 @@ class Sparc(Engine):
         found = _FIRST_STEP.search((folder / "run.out").read_text(errors="replace"))
         if found is None:
             raise failure(f"{snapshot.name}: SPARC", "printed no energy of its first step", log)
-        return Energy(float(found[1]) * len(snapshot.numbers), self_consistent=False)
+        return Energy(float(found[1]) * len(snapshot.numbers))
 
     def self_consistent(self, snapshot: Snapshot, scratch: Path) -> tuple[float, Float64[np.ndarray, "mx my mz"]]:
         log, folder = self._run(snapshot, scratch)
@@ -110,12 +118,17 @@ class Sparc(Engine):
         _, density = read_cube(folder / "run.dens")
         return float(found[1]), np.transpose(density, np.argsort(_axes(snapshot)))
 
+    def _files(self, snapshot: Snapshot) -> dict[int, Pseudopotential]:
+        """The pseudopotential of each element, in order of atomic number; their valence charges add up."""
+        files = find(self.pseudopotentials, snapshot.numbers.tolist())
+        require_electrons(snapshot, {number: file.valence for number, file in files.items()})
+        return files
+
     def _run(
         self, snapshot: Snapshot, scratch: Path, given: Float64[np.ndarray, "nx ny nz"] | None = None
     ) -> tuple[str, Path]:
         """Run SPARC, with more states where electrons reach the highest one: what it printed, and where."""
-        files = find(self.pseudopotentials, snapshot.numbers.tolist())
-        require_electrons(snapshot, {number: file.valence for number, file in files.items()})
+        files = self._files(snapshot)
         functional, program = _functional(files), _program()
         for factor in STATES:
             states = int(factor * snapshot.electrons / 2) + SPARE_STATES

@@ -9,6 +9,7 @@ from functools import cached_property
 from math import floor, log10
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -124,6 +125,11 @@ class Evidence:
         """The estimate of a figure, where the cell has it."""
         return None if cell is None else cell["tests"].get(test, {}).get("figures", {}).get(key)
 
+    def spent(self, cell: Mapping[str, Any] | None, key: str) -> list[float]:
+        """What each training of a cell took, by seed; nothing where it is not known of all."""
+        values: list[float] = (cell or {}).get("training", {}).get(key, [])
+        return [] if None in values else values
+
     def has(self, key: str) -> bool:
         """Whether any cell has this figure."""
         return any(key in test.get("figures", {}) for cell in self.cells for test in cell["tests"].values())
@@ -150,8 +156,8 @@ class Evidence:
         size = self.sweep["corpus"].get(f"test.{test}")
         if not size:
             return test
-        plural = "y" if size["groups"] == 1 else "ies"
-        return f"{test} ({size['snapshots']} snapshots, {size['groups']} trajector{plural})"
+        snapshots = f"{size['snapshots']} snapshot{'' if size['snapshots'] == 1 else 's'}"
+        return f"{test} ({snapshots}, {size['groups']} trajector{'y' if size['groups'] == 1 else 'ies'})"
 
     @property
     def how(self) -> str:
@@ -172,6 +178,14 @@ class Evidence:
         name = METHOD_NAMES.get(cell["method"], cell["method"])
         return name if cell["method"] == "full" else f"{name}, {percent(cell['rate'])} pruned"
 
+    def _rank(self, label: str) -> tuple[int, float, str]:
+        """DFT, then the whole corpus, the job's own method, and the others, each by its rate."""
+        cell = next((cell for cell in self.cells if cell["id"] == label), None)
+        if cell is None:
+            return -1, 0.0, label
+        order = {"full": 0, self.own: 1}
+        return order.get(cell["method"], 2), cell["rate"], label
+
     def fields(self, role: str) -> list[tuple[dict[str, Any], dict[str, np.ndarray]]]:
         """The snapshots to look at, each with its arrays by label."""
         found = []
@@ -187,9 +201,10 @@ class Evidence:
             if not path.is_file():
                 continue
             try:
-                with np.load(path) as arrays:
-                    found.append((entry, {label: arrays[name] for label, name in entry["arrays"].items()}))
-            except (OSError, ValueError, KeyError) as error:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                    labels = sorted(entry["arrays"], key=self._rank)
+                    found.append((entry, {label: arrays[entry["arrays"][label]] for label in labels}))
+            except (OSError, ValueError, KeyError, BadZipFile) as error:
                 raise RequestError(
                     f"{path}: expected the arrays that sweep.json names, found a damaged file ({error}); "
                     "run coreset sweep again."

@@ -44,7 +44,8 @@ class Plane:
 
     def flat(self, points: Float[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 2"]:
         """In-plane coordinates (Bohr) of points, which are projected on the plane."""
-        return (points - self.height * self.cell[self.axes[2]]) @ self.frame.T
+        flat: np.ndarray = (points - self.height * self.cell[self.axes[2]]) @ self.frame.T
+        return flat
 
     def distances(self, points: Float[np.ndarray, "n 3"]) -> Float64[np.ndarray, " n"]:
         """Distance (Bohr) of points from the plane or its nearest periodic image."""

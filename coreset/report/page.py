@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,7 @@ from coreset.report.figures import (
     space,
     studies,
 )
+from coreset.report.packing import script_base64, script_json
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -44,10 +44,10 @@ def build_page(folder: Path) -> str:
     return environment.get_template("page.html").render(
         page=page,
         spec=_spec,
-        templates=_json({theme: template(theme) for theme in ("light", "dark")}),
+        templates=script_json({theme: template(theme) for theme in ("light", "dark")}),
         style=(ASSETS / "page.css").read_text(encoding="utf-8"),
         script=(ASSETS / "page.js").read_text(encoding="utf-8"),
-        plotly=get_plotlyjs(),
+        plotly=script_base64(get_plotlyjs()),
     )
 
 
@@ -114,14 +114,6 @@ def _is(kind: type) -> Any:
 
 
 def _spec(figure: Figure) -> str:
-    """The figure's data as JSON that may stand in a script element."""
-    return _escaped(figure.plot.to_json())
-
-
-def _json(value: Any) -> str:
-    return _escaped(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
-def _escaped(text: str) -> str:
-    """JSON without the characters that could end the element it stands in."""
-    return text.replace("<", "\\u003c").replace("&", "\\u0026")
+    """The figure's data and layout; trace by trace, for plotly packs the arrays of a whole in its own way."""
+    traces = [trace.to_plotly_json() for trace in figure.plot.data]
+    return script_json({"data": traces, "layout": figure.plot.layout.to_plotly_json()})

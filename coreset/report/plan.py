@@ -28,13 +28,17 @@ def print_plan(figures: dict[str, Any], console: Console) -> None:
     points = ", ".join(f"{name} {count:,}" for name, count in figures["points"].items())
     held = figures["bytes"]
     source = "measured on this machine" if figures["calibrated"] else "assumed; --calibrate measures this machine"
+    energies = figures["energies"]
     lines = [
         f"points: {points}; kept: {figures['kept']:,}",
         f"network: {figures['parameters']:,} parameters",
         f"bytes: densities {size(held['density'])}, scores {size(held['scores'])}, "
         f"descriptors if all were held {size(held['descriptors_if_held'])}",
-        f"estimate: {duration(figures['seconds'])} on {figures['workers']} workers (rates {source}), start-up apart",
+        f"estimate: {duration(figures['seconds'])} on {figures['workers']} workers (rates {source}), start-up apart"
+        + (f", without {energies:,} energies" if energies else ""),
     ]
+    if energies is None:
+        lines.append("energies: none; set energy.pseudopotentials")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -56,8 +57,8 @@ def print_sweep(sweep: dict[str, Any], console: Console) -> None:
         table = Table(title=_heading(sweep, name), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
         table.add_column("trained on", no_wrap=True)
         for rate in rates:
-            kept = next(cell["kept"][0] for cell in cells if cell["rate"] == rate)
-            table.add_column(f"{rate:.0%} pruned\n{kept:,}", justify="right", no_wrap=True)
+            kept = Counter(cell["kept"][0] for cell in cells if cell["rate"] == rate).most_common(1)[0][0]
+            table.add_column(f"{100 * rate:g}% pruned\n{kept:,}", justify="right", no_wrap=True)
         for method in (method for method in METHOD_NAMES if any(cell["method"] == method for cell in cells)):
             found = {
                 cell["rate"]: cell["tests"][name]["figures"]["nrmse"] for cell in cells if cell["method"] == method
@@ -65,7 +66,11 @@ def print_sweep(sweep: dict[str, Any], console: Console) -> None:
             row = [_spread(found[rate]) if rate in found else "" for rate in rates]
             table.add_row(METHOD_NAMES[method], *row, style="bold" if method == sweep["method"] else None)
         console.print(table)
-    console.print("NRMSE, %, ± half of its 95% interval over seeds and trajectories.", highlight=False)
+    console.print(
+        "NRMSE, %, ± half of its 95% interval over seeds and trajectories. Whole snapshots come in lumps: "
+        "random snapshots keep at least one.",
+        highlight=False,
+    )
 
 
 def _spread(figure: dict[str, Any]) -> str:

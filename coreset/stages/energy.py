@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,7 +44,9 @@ class HarrisFoulkes(Stage):
     def parameters(self) -> dict[str, Any]:
         numbers = sorted({int(z) for snapshot in self.points.snapshots for z in snapshot.numbers})
         own = {} if self.model is None else {"descriptor": asdict(self.descriptor)}
-        return {"engine": self.engine.identity(numbers), **own}
+        # The digest of a snapshot does not know its electrons, to which the density is rescaled.
+        electrons = [snapshot.electrons for snapshot in self.points.snapshots]
+        return {"engine": self.engine.identity(numbers), "electrons": electrons, **own}
 
     def inputs(self) -> dict[str, str]:
         inputs = {"points": self.points.digest}
@@ -73,12 +76,11 @@ class HarrisFoulkes(Stage):
         return predicted
 
 
-def energy_errors(predicted: Artifact, reference: Artifact) -> np.ndarray:
-    """ΔE = |F_HF[ρ_ML] − F_HF[ρ_DFT]| per atom, Ha, shape [snapshots]."""
-    pairs = zip(predicted.shards, reference.shards, strict=True)
-    return np.array(
-        [abs(a["figures"]["free_energy"] - b["figures"]["free_energy"]) / a["figures"]["atoms"] for a, b in pairs]
-    )
+def energy_errors(predicted: Sequence[Artifact], reference: Sequence[Artifact]) -> np.ndarray:
+    """ΔE = |F_HF[ρ_ML] − F_HF[ρ_DFT]| per atom, Ha, shape [snapshots], whether in one artifact or in many."""
+    ours, theirs = ([shard["figures"] for each in made for shard in each.shards] for made in (predicted, reference))
+    pairs = zip(ours, theirs, strict=True)
+    return np.array([abs(a["free_energy"] - b["free_energy"]) / a["atoms"] for a, b in pairs])
 
 
 def spread_evenly(points: SnapshotSet, wanted: int) -> SnapshotSet:

@@ -46,7 +46,9 @@ class Evaluation(Stage):
         return "evaluation"
 
     def parameters(self) -> dict[str, Any]:
-        return {"descriptor": asdict(self.descriptor)}
+        # The digest of a snapshot does not know its electrons, which decide how many are lost.
+        electrons = [snapshot.electrons for snapshot in self.points.snapshots]
+        return {"descriptor": asdict(self.descriptor), "electrons": electrons}
 
     def inputs(self) -> dict[str, str]:
         models = {f"model-{run:04d}": model.digest for run, model in enumerate(self.models)}

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coreset.artifacts.manifest import Artifact
-from coreset.artifacts.stage import Context, Part, Place, Stage
+from coreset.artifacts.stage import Context, Part, Place, Stage, timed
 from coreset.corpus.kept import read_kept
 from coreset.corpus.split import SnapshotSet
 from coreset.numerics.descriptors import Descriptor
@@ -55,7 +55,9 @@ class Training(Stage):
         return self.what
 
     def parameters(self) -> dict[str, Any]:
+        checked = {"checked": _CHECKED} if self.settings["checks"] else {}
         return {
+            **checked,
             "descriptor": asdict(self.descriptor),
             "network": {**self.network, "hidden": list(self.network["hidden"])},
             "training": dict(self.settings),
@@ -83,10 +85,13 @@ class Training(Stage):
 
         # The bits of a matrix product depend on the number of threads.
         torch.set_num_threads(1)
-        feed = _feed(self, context)
+        # Apart, for the first training on some points describes them for those that follow in the same process.
+        with timed(context.spent, "describe_"):
+            feed = _feed(self, context)
+            _ = feed.normalisation  # reads and describes every point, and holds them where they fit
+            held_out = _held_out(self.validation, self.descriptor) if self.settings["checks"] else None
         architecture = Architecture(feed.length, **self.network)
         recipe = Recipe(**self.settings, epochs=self.length.epochs, steps=self.length.steps)
-        held_out = _held_out(self.validation, self.descriptor) if self.settings["checks"] else None
         trained = train(feed, architecture, recipe, self.seed, context.device, context.advance, held_out)
         figures = {
             "points": feed.points,

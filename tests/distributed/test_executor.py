@@ -2,8 +2,10 @@
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,11 +14,9 @@ import pytest
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.materialize import materialize_all
-from coreset.artifacts.stage import Context, Part, Place, Stage
+from coreset.artifacts.stage import Context, Part, Place, Scanner, Stage
 from coreset.distributed.executor import RayExecutor
 from coreset.errors import DataError, WorkError
-
-pytestmark = pytest.mark.ray
 
 
 def table_of(number: int) -> pa.Table:
@@ -78,6 +78,12 @@ class DataProbe(Probe):
     place: ClassVar[Place] = "data"
 
 
+@dataclass(frozen=True)
+class Scanning(Probe):
+    def prepare(self, scanner: Scanner) -> int:
+        raise AssertionError("no task of its own")
+
+
 PLACES = [Probe, ActorProbe, TrainProbe, DataProbe]
 
 
@@ -85,6 +91,7 @@ def contents(folder: Path) -> dict[str, Any]:
     return {file.name: json.loads(file.read_bytes()) for file in folder.glob("part-*.json")}
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("probe", PLACES)
 def test_every_place_computes_what_the_serial_executor_does(
     probe: type[Probe], ray_executor: RayExecutor, tmp_path: Path
@@ -98,6 +105,7 @@ def test_every_place_computes_what_the_serial_executor_does(
         assert [shard["figures"]["threads"] for shard in one.shards] == ["1"] * 3
 
 
+@pytest.mark.ray
 def test_a_train_worker_reads_through_ray_data_in_the_order_of_the_requests(
     ray_executor: RayExecutor, tmp_path: Path
 ) -> None:
@@ -106,19 +114,59 @@ def test_a_train_worker_reads_through_ray_data_in_the_order_of_the_requests(
     assert all(found["seen"] == list(requests) for found in contents(artifact.folder).values())
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("probe", PLACES)
 def test_a_coreset_error_arrives_as_itself(probe: type[Probe], ray_executor: RayExecutor, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"^part 1: expected a good density, found a bad one; replace it\.$"):
         materialize_all([probe(1, fail="data")], root=tmp_path, executor=ray_executor)
 
 
+@pytest.mark.ray
 @pytest.mark.parametrize("probe", [Probe, ActorProbe])
 def test_any_other_error_names_the_stage(probe: type[Probe], ray_executor: RayExecutor, tmp_path: Path) -> None:
     with pytest.raises(WorkError, match=r"probe: .*ZeroDivisionError"):
         materialize_all([probe(1, fail="bug")], root=tmp_path, executor=ray_executor)
 
 
+@pytest.mark.ray
 def test_a_scan_merges_every_item_once(ray_executor: RayExecutor) -> None:
     items = list(range(37))
     assert ray_executor.scan(lambda item: {item: 1}, items, lambda a, b: {**a, **b}) == dict.fromkeys(items, 1)
     assert ray_executor.scan(lambda item: item, items, lambda a, b: a + b) == sum(items)
+
+
+def test_many_scans_are_tasks_of_the_stages_that_scan_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for Ray, of which the third task fails: the others are cancelled."""
+    cancelled: list[int] = []
+    submitted: list[int] = []
+    fail: set[int] = set()
+
+    class RayError(Exception):
+        pass
+
+    def get(references: list[int]) -> list[int]:
+        if fail & set(references):
+            raise RayError("no worker")
+        return [10 * reference for reference in references]
+
+    class Task:
+        def remote(self, stage: Scanning) -> int:
+            submitted.append(stage.number)
+            return stage.number
+
+    stand_in = SimpleNamespace(
+        remote=lambda **options: lambda function: Task(),
+        get=get,
+        cancel=cancelled.append,
+        exceptions=SimpleNamespace(RayError=RayError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", stand_in)
+    monkeypatch.setattr(RayExecutor, "_start", lambda self: None)
+    monkeypatch.setattr(RayExecutor, "workers", 2)
+    stages = [Scanning(number) if number % 2 else Probe(number) for number in range(9)]
+    assert RayExecutor().prepare(stages) == [None, 10, None, 30, None, 50, None, 70, None]
+    assert submitted == [1, 3, 5, 7]
+    fail.add(5)
+    with pytest.raises(WorkError, match="probe: RayError: no worker"):
+        RayExecutor().prepare(stages)
+    assert cancelled == [1, 3, 5, 7]

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from coreset.corpus.snapshot import Snapshot
 from coreset.energies import abinit
 from coreset.energies.abinit import Abinit, fourier_grid
 from coreset.energies.engine import Settings
-from coreset.errors import DataError, RequestError, WorkError
+from coreset.errors import RequestError, WorkError
 
 needs_abinit = pytest.mark.skipif(
     shutil.which("abinit") is None, reason="needs the program abinit (Debian's package abinit)"
@@ -64,7 +65,6 @@ def test_the_density_lies_where_the_atoms_are(solved: Solved) -> None:
 @needs_abinit
 def test_harris_foulkes_of_the_converged_density_is_the_converged_energy(solved: Solved, tmp_path: Path) -> None:
     found = solved.engine.harris_foulkes(solved.cell, solved.density, tmp_path)
-    assert not found.self_consistent
     assert abs(found.free_energy - solved.energy) < EXACT
 
 
@@ -161,8 +161,35 @@ def test_electrons_that_the_pseudopotentials_do_not_have(
     pseudopotentials: Path, make_cell: Callable[..., Snapshot], tmp_path: Path
 ) -> None:
     cell = make_cell(electrons=12.0)
-    with pytest.raises(DataError, match=r"cells/alh: expected pseudopotentials with 12 valence electrons .* found 4"):
+    with pytest.raises(
+        RequestError, match=r"cells/alh: expected pseudopotentials with 12 valence electrons .* found 4"
+    ):
         Abinit(SETTINGS, pseudopotentials).harris_foulkes(cell, np.ones(cell.grid), tmp_path)
+
+
+@needs_abinit
+def test_snapshots_that_cannot_be_computed_are_told_before_any_work(
+    pseudopotentials: Path, make_cell: Callable[..., Snapshot]
+) -> None:
+    engine = Abinit(SETTINGS, pseudopotentials)
+    engine.require([make_cell()])
+    with pytest.raises(
+        RequestError, match=r"cells/alh: expected pseudopotentials with 12 valence electrons .* found 4"
+    ):
+        engine.require([make_cell(), make_cell(electrons=12.0)])
+
+
+@needs_abinit
+@pytest.mark.parametrize(
+    ("name", "value"), [("PASSES", 61), ("LINE_STEPS", 9), ("BANDS", (1.3,)), ("SPARE_BANDS", 5), ("EMPTY", 1e-6)]
+)
+def test_identity_is_of_all_that_a_diagonalisation_is_told(
+    name: str, value: Any, pseudopotentials: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Abinit(SETTINGS, pseudopotentials)
+    before = engine.identity([1])
+    monkeypatch.setattr(abinit, name, value)
+    assert engine.identity([1]) != before
 
 
 def test_a_missing_program_is_told_before_any_work(pseudopotentials: Path, monkeypatch: pytest.MonkeyPatch) -> None:

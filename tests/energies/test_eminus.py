@@ -15,7 +15,7 @@ from coreset.corpus.snapshot import Snapshot
 from coreset.energies import eminus as engine_module
 from coreset.energies.eminus import Eminus, exchange_correlation, hamiltonian, hartree_potential, occupied
 from coreset.energies.engine import Settings
-from coreset.errors import DataError, RequestError
+from coreset.errors import RequestError
 
 SETTINGS = Settings(cutoff=6.0, smearing=0.005)
 
@@ -73,7 +73,6 @@ def _smooth(shape: tuple[int, ...]) -> np.ndarray:
 
 def test_harris_foulkes_of_the_converged_density_is_the_converged_energy(solved: Solved, tmp_path: Path) -> None:
     found = ENGINE.harris_foulkes(solved.cell, solved.density, tmp_path)
-    assert not found.self_consistent
     assert solved.density.mean() * solved.cell.volume == pytest.approx(4.0)
     assert abs(found.free_energy - solved.energy) < EXACT
 
@@ -183,7 +182,9 @@ def test_occupations_hold_all_electrons_and_their_entropy() -> None:
 
 def test_electrons_that_the_pseudopotentials_do_not_have(tmp_path: Path) -> None:
     cell = _cell([3, 1], 2.0)
-    with pytest.raises(DataError, match=r"cells/small: expected pseudopotentials with 2 valence electrons .* found 4"):
+    with pytest.raises(
+        RequestError, match=r"cells/small: expected pseudopotentials with 2 valence electrons .* found 4"
+    ):
         ENGINE.harris_foulkes(cell, np.ones(cell.grid), tmp_path)
 
 
@@ -192,6 +193,16 @@ def test_a_basis_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     cell = _cell([3, 1], 4.0)
     with pytest.raises(RequestError, match=r"energy\.cutoff: expected at most 20 plane waves .* found \d+ at 6 Ha"):
         ENGINE.harris_foulkes(cell, np.ones(cell.grid), tmp_path)
+
+
+def test_snapshots_that_cannot_be_computed_are_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "free_energy", lambda *_: pytest.fail("an energy was computed"))
+    ENGINE.require([_cell([3, 1], 4.0)])
+    with pytest.raises(RequestError, match=r"cells/small: expected .* 2 valence electrons in all, .* found 4"):
+        ENGINE.require([_cell([3, 1], 4.0), _cell([3, 1], 2.0)])
+    monkeypatch.setattr(engine_module, "LARGEST_BASIS", 20)
+    with pytest.raises(RequestError, match=r"energy\.cutoff: expected at most 20 plane waves .* found \d+ at 6 Ha"):
+        ENGINE.require([_cell([3, 1], 4.0)])
 
 
 def test_a_missing_package_is_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:

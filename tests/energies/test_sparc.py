@@ -16,7 +16,7 @@ from coreset.corpus.sparc_input import parse_cell, parse_grid, parse_positions
 from coreset.energies import sparc
 from coreset.energies.engine import Settings
 from coreset.energies.sparc import Sparc, highest_occupation, inpt, ion, write_density
-from coreset.errors import DataError, RequestError, WorkError
+from coreset.errors import RequestError, WorkError
 
 needs_sparc = pytest.mark.skipif(
     shutil.which("sparc") is None, reason="needs the program sparc (built from github.com/SPARC-X/SPARC)"
@@ -84,7 +84,6 @@ def test_the_first_step_of_a_given_density_is_read(
     monkeypatch.setattr(sparc, "STATES", (1.2, 1.5))  # 4 electrons: 7 states, whose highest is not empty, then 8
     found = Sparc(SETTINGS, pseudopotentials).harris_foulkes(cell, density, tmp_path)
     assert found.free_energy == -1.25 * 2
-    assert not found.self_consistent
     first, second = _runs(tmp_path)
     assert "NSTATES: 7\n" in (first / "run.inpt").read_text()
     assert "NSTATES: 8\n" in (second / "run.inpt").read_text()
@@ -224,8 +223,22 @@ def test_electrons_that_the_pseudopotentials_do_not_have(
     pseudopotentials: Path, make_cell: Callable[..., Snapshot], tmp_path: Path
 ) -> None:
     cell = make_cell(electrons=12.0)
-    with pytest.raises(DataError, match=r"cells/alh: expected pseudopotentials with 12 valence electrons .* found 4"):
+    with pytest.raises(
+        RequestError, match=r"cells/alh: expected pseudopotentials with 12 valence electrons .* found 4"
+    ):
         Sparc(SETTINGS, pseudopotentials).harris_foulkes(cell, np.ones(cell.grid), tmp_path)
+
+
+def test_snapshots_that_cannot_be_computed_are_told_before_any_work(
+    pseudopotentials: Path, make_cell: Callable[..., Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path / "bin", STAND_IN, monkeypatch)
+    engine = Sparc(SETTINGS, pseudopotentials)
+    engine.require([make_cell()])
+    with pytest.raises(
+        RequestError, match=r"cells/alh: expected pseudopotentials with 12 valence electrons .* found 4"
+    ):
+        engine.require([make_cell(), make_cell(electrons=12.0)])
 
 
 def test_what_is_missing_is_told_before_any_work(

@@ -65,6 +65,7 @@ PLAN = {
         "scoring": {"artifacts": 1, "done": 1, "flops": 0.0, "points": 0, "seconds": 0.0},
     },
     "seconds": 7200.0,
+    "energies": None,
     "workers": 2,
     "calibrated": False,
 }
@@ -88,6 +89,11 @@ def test_a_plan_shows_what_is_done_and_to_do() -> None:
         "assumed",
     ):
         assert part in page
+    assert "energies: none; set energy.pseudopotentials" in page
+    page = shown(print_plan, {**PLAN, "energies": 1_200})
+    assert "start-up apart, without 1,200 energies" in page
+    assert "energies: none" not in page
+    assert "energies" not in shown(print_plan, {**PLAN, "energies": 0})
     assert "measured on this machine" in shown(print_plan, {**PLAN, "calibrated": True})
 
 

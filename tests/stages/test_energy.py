@@ -40,6 +40,9 @@ class Recorded(Engine):
     def check(self, numbers: Any) -> None:
         pass
 
+    def require(self, snapshots: Any) -> None:
+        pass
+
     def identity(self, numbers: Any) -> dict[str, Any]:
         return {"engine": self.name}
 
@@ -48,7 +51,7 @@ class Recorded(Engine):
         if snapshot.name in self.broken:
             raise WorkError(f"{snapshot.name}: did not converge")
         self.seen.append((snapshot.name, density, scratch))
-        return Energy(-1.0, self_consistent=False)
+        return Energy(-1.0)
 
     def self_consistent(self, snapshot: Snapshot, scratch: Path) -> Any:
         raise NotImplementedError
@@ -101,7 +104,7 @@ def test_delta_e_is_that_of_the_rescaled_densities(
             energies.append(energy)
         assert energies[0] != pytest.approx(energies[1], rel=1e-3)
         expected.append(abs(energies[0] - energies[1]) / 5)
-    assert energy_errors(of_model, of_reference) == pytest.approx(expected, rel=1e-8)
+    assert energy_errors([of_model], [of_reference]) == pytest.approx(expected, rel=1e-8)
 
 
 def test_an_energy_error_is_absolute_and_per_atom(tmp_path: Path) -> None:
@@ -111,7 +114,9 @@ def test_an_energy_error_is_absolute_and_per_atom(tmp_path: Path) -> None:
         (tmp_path / name / "manifest.json").write_text(json.dumps({"shards": shards}))
         return Artifact(tmp_path / name)
 
-    assert energy_errors(artifact("a", -10.0, -20.0), artifact("b", -12.0, -16.0)).tolist() == [0.5, 0.5]
+    one, other = artifact("a", -10.0, -20.0), artifact("b", -12.0, -16.0)
+    assert energy_errors([one], [other]).tolist() == [0.5, 0.5]
+    assert energy_errors([one, other], [other, one]).tolist() == [0.5] * 4
 
 
 def test_the_engine_is_given_electrons_on_the_grid_and_a_folder_that_goes(
@@ -162,6 +167,15 @@ def test_the_digest_knows_engine_and_contents_and_no_path(
         replace(stage, model=None),
     ]
     assert len({stage.digest, *(other.digest for other in others)}) == 8
+
+
+def test_the_digest_knows_the_electrons(points: SnapshotSet, squares: Callable[..., Engine]) -> None:
+    """They decide the rescaled density, and the content digest of a snapshot does not know them."""
+    stage = HarrisFoulkes(points, squares(SETTINGS), DESCRIPTOR)
+    first, *others = points.snapshots
+    changed = replace(points, snapshots=(replace(first, electrons=first.electrons + 1), *others))
+    assert changed.digest == points.digest
+    assert replace(stage, points=changed).digest != stage.digest
 
 
 def test_the_energy_of_a_reference_does_not_depend_on_how_networks_see_it(

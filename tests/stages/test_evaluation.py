@@ -1,6 +1,7 @@
 """Every figure of an evaluation from the network at each grid point and the textbook formula."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,14 @@ def test_every_figure_is_its_formula_of_the_unscaled_prediction(
         assert sum(figures["spectrum"]["reference"]) == pytest.approx(np.mean(reference**2) * volume)
         assert len(figures["spectrum"]["edges"]) == len(figures["spectrum"]["reference"]) + 1
         assert figures["nrmse"][0] != figures["nrmse"][1]
+
+
+def test_the_digest_knows_the_electrons(stage: Evaluation) -> None:
+    """They decide how many are lost, and the content digest of a snapshot does not know them."""
+    first, *others = stage.points.snapshots
+    changed = replace(stage.points, snapshots=(replace(first, electrons=first.electrons + 1), *others))
+    assert changed.digest == stage.points.digest
+    assert replace(stage, points=changed).digest != stage.digest
 
 
 def test_a_perfect_prediction_has_no_error(stage: Evaluation, small_made: list[Any]) -> None:

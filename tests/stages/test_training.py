@@ -88,6 +88,30 @@ def test_a_training_depends_on_validation_where_it_looks_at_it(
     assert (fewer.digest != stage.digest) == changes
 
 
+@pytest.mark.parametrize(("settings", "changes"), [(PLAIN, False), (CHOSEN, True)], ids=["plain", "chosen"])
+def test_the_digest_knows_how_many_points_the_checks_look_at(
+    settings: dict[str, Any], changes: bool, small_corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = split_of(small_corpus)
+    before = stage_of(parts, settings).digest
+    monkeypatch.setattr(training, "_CHECKED", 90)
+    assert (stage_of(parts, settings).digest != before) == changes
+
+
+def test_describing_the_points_is_timed_apart_and_done_once(small_corpus: Corpus, tmp_path: Path) -> None:
+    stage = stage_of(split_of(small_corpus), CHOSEN)
+    spent = []
+    for seed in "012":
+        artifact = made(replace(stage, seed=seed, cache=1.0), tmp_path)
+        spent.append(artifact.timings["model"])
+        assert "seconds" not in (artifact.folder / "manifest.json").read_text()
+    for each in spent:
+        assert set(each) == {"seconds", "cpu_seconds", "describe_seconds", "describe_cpu_seconds"}
+        assert 0 <= each["describe_seconds"] <= each["seconds"]
+    feed = training._held
+    assert len(feed) == 1  # the same for all three
+
+
 @pytest.mark.parametrize("average", [0.0, 0.8])
 def test_the_checks_are_the_errors_on_the_validation_snapshots(
     average: float, small_corpus: Corpus, tmp_path: Path

@@ -8,12 +8,49 @@
   const specs = new Map();
   const drawn = new Map();
 
-  const spec = (figure) => {
-    if (!specs.has(figure)) specs.set(figure, JSON.parse(figure.querySelector(".spec").textContent));
-    return specs.get(figure);
+  const bytes = (base64) => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+
+  const TYPES = {
+    i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array,
   };
 
+  // The other half of packing.py.
+  function unpacked({ dtype, bdata, shape, scale, offset }) {
+    const whole = new TYPES[dtype](bytes(bdata).buffer);
+    const flat = scale === undefined ? whole
+      : Float32Array.from(whole, (step) => (step === -32768 ? NaN : offset + scale * step));
+    if (shape.length === 1) return flat;
+    return Array.from({ length: shape[0] }, (_, row) => flat.subarray(row * shape[1], (row + 1) * shape[1]));
+  }
+
+  function spec(figure) {
+    if (!specs.has(figure)) {
+      const found = JSON.parse(figure.querySelector(".spec").textContent);
+      for (const trace of found.data) {
+        for (const [name, value] of Object.entries(trace)) if (value && value.bdata) trace[name] = unpacked(value);
+      }
+      specs.set(figure, found);
+    }
+    return specs.get(figure);
+  }
+
+  // plotly.js lies in the page as compressed text.
+  let library;
+  function loaded() {
+    library ||= (async () => {
+      const packed = bytes(document.getElementById("plotly").textContent);
+      const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+      const script = document.createElement("script");
+      script.textContent = await new Response(stream).text();
+      document.head.append(script);
+    })();
+    return library;
+  }
+
   const narrow = () => window.innerWidth < 600;
+
+  // A narrow screen shows the whole cell from further away.
+  const further = ({ eye, ...camera }) => ({ ...camera, eye: { x: 1.5 * eye.x, y: 1.5 * eye.y, z: 1.5 * eye.z } });
 
   function draw(figure) {
     if (drawn.has(figure)) return drawn.get(figure);
@@ -24,10 +61,11 @@
       fitted.font = { size: 11 };
       // A finger that moves over a plane figure scrolls the page.
       if (!figure.querySelector("[data-turn]")) fitted.dragmode = false;
+      else fitted.scene = { ...layout.scene, camera: further(layout.scene.camera) };
     }
     // The bar of plotly offers an upload; what it has of use is done by buttons, dragging and a double click.
     const options = { responsive: true, displayModeBar: false };
-    const done = Plotly.newPlot(canvas, data, fitted, options).then(() => choose(figure)).then(() => {
+    const done = loaded().then(() => Plotly.newPlot(canvas, data, fitted, options)).then(() => choose(figure)).then(() => {
       figure.dataset.drawn = "yes";
     });
     drawn.set(figure, done);
@@ -57,24 +95,8 @@
     button.textContent = dark ? "Light" : "Dark";
     button.setAttribute("aria-pressed", String(dark));
     for (const figure of drawn.keys()) {
-      Plotly.relayout(figure.querySelector(".canvas"), { template: templates[theme()] });
+      drawn.get(figure).then(() => Plotly.relayout(figure.querySelector(".canvas"), { template: templates[theme()] }));
     }
-  }
-
-  const TYPES = {
-    i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array, f4: Float32Array,
-    f8: Float64Array,
-  };
-
-  // plotly's JSON holds long arrays in base64, little-endian.
-  function numbers(values) {
-    if (values === undefined || values === null) return [];
-    if (values.bdata === undefined) return values;
-    const bytes = Uint8Array.from(atob(values.bdata), (character) => character.charCodeAt(0));
-    const flat = new TYPES[values.dtype](bytes.buffer);
-    if (values.shape === undefined) return flat;
-    const [rows, columns] = String(values.shape).split(",").map(Number);
-    return columns ? Array.from({ length: rows }, (_, i) => flat.subarray(i * columns, (i + 1) * columns)) : flat;
   }
 
   const tidy = (value) => {
@@ -85,15 +107,12 @@
 
   const line = (cells) => cells.map(tidy).map((cell) => (/[",\n]/.test(cell) ? `"${cell.replace(/"/g, '""')}"` : cell)).join(",");
 
-  function rowsOf(trace, columns) {
-    if (columns) return numbers(trace.customdata);
-    const [x, y] = [numbers(trace.x), numbers(trace.y)];
-    if (trace.type === "heatmap") {
-      return [...numbers(trace.z)].flatMap((row, i) => [...row].map((value, j) => [x[j], y[i], value]))
-        .filter((row) => !Number.isNaN(row[2]));
+  function rowsOf({ type, customdata, x, y, z }, columns) {
+    if (columns) return customdata || [];
+    if (type === "heatmap") {
+      return z.flatMap((row, i) => Array.from(row, (value, j) => [x[j], y[i], value])).filter((row) => !Number.isNaN(row[2]));
     }
-    const z = numbers(trace.z);
-    return [...x].map((value, i) => [value, y[i], z.length ? z[i] : ""]);
+    return Array.from(x || [], (value, i) => [value, y[i], z ? z[i] : ""]);
   }
 
   function plotCsv(figure) {
@@ -106,8 +125,8 @@
     for (const trace of traces) {
       const own = labels.map((label) => (trace.meta || {})[label]);
       const found = rowsOf(trace, columns);
-      const kept = (trace.meta || {}).csv === "once" ? [...found].slice(0, 1) : found;
-      for (const row of kept || []) rows.push(line([...own, trace.name, ...row]));
+      const kept = (trace.meta || {}).csv === "once" ? found.slice(0, 1) : found;
+      for (const row of kept) rows.push(line([...own, trace.name, ...row]));
     }
     return rows.join("\n") + "\n";
   }
@@ -168,6 +187,7 @@
   system.addEventListener("change", repaint);
   repaint();
 
+  loaded();
   const plots = [...document.querySelectorAll(".plot")];
   const near = new IntersectionObserver((entries) => {
     for (const entry of entries) {
@@ -178,7 +198,6 @@
   }, { rootMargin: "500px" });
   plots.forEach((figure) => near.observe(figure));
   window.addEventListener("beforeprint", () => plots.forEach(draw));
-  window.coreset = { draw: () => Promise.all(plots.map(draw)), csv: (id) => plotCsv(document.getElementById(id)) };
 
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const reading = new IntersectionObserver((entries) => {

@@ -16,6 +16,8 @@ from coreset.report.lattice import Plane
 
 NEAR = 0.8
 """Atoms within so many Bohr of a plane are drawn on it."""
+EDGE = 0.03
+"""Share of a picture along its edges where no atoms are drawn."""
 PLAIN_AXES = {axis: {"title": {"text": f"{axis[0]}, Bohr"}, "nticks": 5} for axis in ("xaxis", "yaxis", "zaxis")}
 
 
@@ -45,7 +47,11 @@ def on_plane(entry: Mapping[str, Any], plane: Plane) -> Float[np.ndarray, "n 2"]
     found = np.concatenate(images)
     third = plane.axes[2]
     found[:, third] -= np.round(found[:, third] - plane.height)
-    return plane.flat(found @ cell)
+    flat = plane.flat(found @ cell)
+    u, v = plane.coordinates(2)
+    low, size = np.array([u[0], v[0]]), np.array([u[-1] - u[0], v[-1] - v[0]])
+    # A mark on the very edge of a picture would widen its axes.
+    return flat[((flat > low + EDGE * size) & (flat < low + (1 - EDGE) * size)).all(1)]
 
 
 def scaffold(entry: Mapping[str, Any], meta: Mapping[str, str]) -> list[go.Scatter3d]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from coreset.report.evidence import Evidence, Quantity
@@ -39,8 +39,7 @@ MEASURES = (
 def section(evidence: Evidence) -> Section:
     """Cost of a training, time to the whole corpus's error, learning curves, and the bill of the selection."""
     items: list[Figure | Table | Missing] = []
-    timed = [cell for cell in evidence.compared.values() if cell.get("training", {}).get("seconds")]
-    if timed:
+    if any(evidence.spent(cell, "flops") for cell in evidence.compared.values()):
         items.append(_training(evidence))
     target = evidence.sweep.get("time_to_target")
     if target:
@@ -82,19 +81,19 @@ def _training(evidence: Evidence) -> Figure:
                 points = []
                 for rate in [0.0] if method == "full" else evidence.rates(protocol):
                     cell = evidence.cell(method, rate, protocol)
-                    values = cell.get("training", {}).get(quantity.key) if cell else None
+                    values = evidence.spent(cell, quantity.key)
                     if cell is not None and values:
                         points.append((percent(rate), _range(values), (percent(rate), cell["kept"][0], cell["seeds"])))
                 if points:
                     meta = {"protocol": protocol, "measure": quantity.key}
                     figure.add_trace(points_with_intervals(points, quantity, meta, columns, **marks(method)))
     rates = [percent(rate) for rate in [0.0, *evidence.rates()]]
-    figure.update_layout(xaxis=categories(rates, "share of points pruned"), yaxis=log_axis(MEASURES[0].axis, figure))
+    figure.update_layout(xaxis=categories(rates, "share of points pruned"), yaxis=log_axis(MEASURES[0].axis))
     whole = evidence.cell("full", 0.0, protocols[0])
     own = evidence.cell(evidence.own, evidence.rate, protocols[0])
-    told = ""
-    if whole and own and own.get("training", {}).get("seconds"):
-        ratio = fmean(whole["training"]["seconds"]) / fmean(own["training"]["seconds"])
+    told, slow, fast = "", evidence.spent(whole, "seconds"), evidence.spent(own, "seconds")
+    if slow and fast:
+        ratio = fmean(slow) / fmean(fast)
         own_name = f"{method_label(evidence.own)} at {percent(evidence.rate)}"
         told = f"; {own_name} trains {ratio:.2g} times as fast as the whole corpus"
     return Figure(
@@ -136,9 +135,7 @@ def _learning(evidence: Evidence) -> Figure:
                     hovertemplate="%{fullData.name}: %{y:.3g}% at step %{x:,}<extra></extra>",
                     **style,
                 )
-    figure.update_layout(
-        xaxis={"title": {"text": "training step"}}, yaxis=log_axis("error on validation groups, %", figure)
-    )
+    figure.update_layout(xaxis={"title": {"text": "training step"}}, yaxis=log_axis("error on validation groups, %"))
     target = evidence.sweep.get("time_to_target")
     if target:
         line_across(figure, 100 * target["target"], "target")
@@ -160,21 +157,21 @@ def _learning(evidence: Evidence) -> Figure:
 
 def _bill(evidence: Evidence) -> Table:
     whole = evidence.cell("full", 0.0)
-    one = fmean(whole["training"]["seconds"]) if whole and whole.get("training", {}).get("seconds") else None
-    work = fmean(whole["training"]["flops"]) if whole and whole.get("training", {}).get("flops") else None
+    one = fmean(seconds) if (seconds := evidence.spent(whole, "seconds")) else None
+    work = fmean(flops) if (flops := evidence.spent(whole, "flops")) else None
     costs = list(evidence.sweep["costs"])
-    total = {"stage": "all of it", **{k: sum(row[k] for row in costs) for k in ("seconds", "cpu_seconds", "flops")}}
+    total = {"stage": "all of it", **{k: _sum(row[k] for row in costs) for k in ("seconds", "cpu_seconds", "flops")}}
     rows = []
     for row in [*costs, total]:
         in_trainings = row["flops"] / work if work else None
         rows.append(
             (
                 row["stage"],
-                duration(row["seconds"]),
-                duration(row["cpu_seconds"]),
+                _known(row["seconds"]),
+                _known(row["cpu_seconds"]),
                 f"{row['flops'] * 1e-12:.3g}" if row["flops"] else "0",
                 "" if in_trainings is None else f"{in_trainings:.2g}",
-                f"{row['seconds'] / one:.2g}" if one else "",
+                f"{row['seconds'] / one:.2g}" if one and row["seconds"] is not None else "",
             )
         )
     return Table(
@@ -188,6 +185,16 @@ def _bill(evidence: Evidence) -> Table:
         tuple(rows),
         frozenset({len(rows) - 1}),
     )
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """The sum; None where a part of it is not known."""
+    found = list(values)
+    return None if None in found else sum(value for value in found if value is not None)
+
+
+def _known(seconds: float | None) -> str:
+    return "not known" if seconds is None else duration(seconds)
 
 
 def duration(seconds: float) -> str:

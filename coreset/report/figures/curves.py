@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf, log10
+from math import log10
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,6 +11,8 @@ import plotly.graph_objects as go
 from coreset.report.evidence import Quantity
 from coreset.report.figure import significant
 
+CUT = 0.1
+"""Share of a value at which its bar is cut on a logarithmic axis, which has no place for 0."""
 COLUMNS = ("value", "low", "high")
 
 Point = tuple[str | float, Mapping[str, Any], tuple[Any, ...]]
@@ -29,7 +31,7 @@ def points_with_intervals(
         values.append(significant(value))
         above.append(0 if high is None else significant(high - value))
         # A logarithmic axis has no place for a bar that ends at or below 0.
-        below.append(0 if low is None else significant(value - (low if quantity.signed else max(low, 0.02 * value))))
+        below.append(0 if low is None else significant(value - (low if quantity.signed else max(low, CUT * value))))
         carried.append([*leading, *(significant(each) for each in (value, low, high))])
     shade = {"color": style["line"]["color"]} if "color" in style.get("line", {}) else {}
     named = "".join(f"{name} %{{customdata[{i}]}}<br>" for i, name in enumerate(columns))
@@ -50,17 +52,16 @@ def points_with_intervals(
     )
 
 
-def log_axis(title: str, figure: go.Figure) -> dict[str, Any]:
-    """A logarithmic axis with plain numbers: at 1, 2 and 5, or at every digit where curves need less than a decade."""
-    spans: dict[str, tuple[float, float]] = {}
-    for trace in figure.data:
-        values = [value for value in trace.y or () if isinstance(value, int | float) and value > 0]
-        key = (trace.meta or {}).get("figure", (trace.meta or {}).get("measure", ""))
-        low, high = spans.get(key, (inf, 0.0))
-        spans[key] = min([low, *values]), max([high, *values])
-    close = max((high / low for low, high in spans.values() if high), default=1.0) < 9
-    tick = "D1" if close else "D2"
-    return {"type": "log", "title": {"text": title}, "dtick": tick, "exponentformat": "none", "tickformat": "~g"}
+def log_axis(title: str) -> dict[str, Any]:
+    """A logarithmic axis with plain numbers."""
+    axis = {"type": "log", "title": {"text": title}, "nticks": 4}
+    # Few are asked for, so that plotly takes 1, 2, 5 and not every digit; with a format it writes them in full.
+    return {**axis, "exponentformat": "none", "tickformat": "~g"}
+
+
+def linear_axis(title: str) -> dict[str, Any]:
+    """An axis from 0."""
+    return {"title": {"text": title}, "rangemode": "tozero"}
 
 
 SIDE_BY_SIDE = {"scattermode": "group", "scattergap": 0.45}

@@ -179,7 +179,7 @@ def _profiles(evidence: Evidence, shown: Fields) -> Figure:
                     **_line_of(evidence, label),
                 )
     figure.update_layout(
-        xaxis={"title": {"text": "distance from the atom along the longest edge of the cell, Bohr"}},
+        xaxis={"title": {"text": "distance from the atom, Bohr"}},
         yaxis={"title": {"text": "density, e/Bohr³"}},
     )
     return Figure(
@@ -234,7 +234,7 @@ def _spectrum(evidence: Evidence) -> Figure | None:
     figure.update_layout(
         xaxis={"title": {"text": "wave number |G|, Bohr⁻¹"}, "rangemode": "tozero"},
         yaxis={
-            **log_axis("power of the error, e²/Bohr³", figure),
+            **log_axis("power of the error, e²/Bohr³"),
             "dtick": 1,
             "exponentformat": "power",
             "tickformat": "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from coreset.report.evidence import QUANTITIES, Evidence
 from coreset.report.figure import Choice, Figure, Missing, Section, marks, method_label, percent, plot
-from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, categories, log_axis, points_with_intervals
+from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, categories, linear_axis, points_with_intervals
 
 
 def section(evidence: Evidence) -> Section:
@@ -21,7 +21,7 @@ def section(evidence: Evidence) -> Section:
             "by_temperature",
             "temperature",
             ", K",
-            "Hotter atoms move further from their sites, and densities there are rarer in the training set.",
+            "Each temperature of the test set alone.",
         ),
         ("by_composition", "composition", "", "Each composition of the test set alone."),
     ):
@@ -65,9 +65,7 @@ def _over_tests(evidence: Evidence) -> Figure:
                 meta = {"pruned": percent(rate), "figure": quantity.key}
                 curve = points_with_intervals(points, quantity, meta, columns, **marks(method))
                 figure.add_trace(curve.update(mode="markers"))
-    figure.update_layout(
-        xaxis=categories(evidence.tests, "test set"), yaxis=log_axis(shown[0].axis, figure), **SIDE_BY_SIDE
-    )
+    figure.update_layout(xaxis=categories(evidence.tests, "test set"), yaxis=linear_axis(shown[0].axis), **SIDE_BY_SIDE)
     return Figure(
         "test-sets",
         "Every test set",
@@ -109,7 +107,11 @@ def _by_group(evidence: Evidence, key: str, what: str, unit: str, caption: str) 
                     figure.add_trace(curve.update(mode="markers"))
     everywhere = sorted({name for test in tests for name in whole["tests"][test][key]}, key=_number)
     first = next(quantity.axis for quantity in QUANTITIES if quantity.key in keys)
-    figure.update_layout(xaxis=categories(everywhere, what + unit), yaxis=log_axis(first, figure), **SIDE_BY_SIDE)
+    figure.update_layout(
+        xaxis={**categories(everywhere, what + unit), "categoryorder": "trace"},
+        yaxis=linear_axis(first),
+        **SIDE_BY_SIDE,
+    )
     return Figure(
         f"by-{what}",
         f"By {what}",

@@ -117,16 +117,16 @@ def _energies(evidence: Evidence) -> str:
 def _cost(evidence: Evidence) -> str:
     parts = []
     for protocol in evidence.protocols:
-        whole, own = evidence.cell("full", 0.0, protocol), evidence.cell(evidence.own, evidence.rate, protocol)
-        times = [(each or {}).get("training", {}).get("seconds") for each in (whole, own)]
-        if whole and own and all(times):
-            first, second = (fmean(time) for time in times)  # type: ignore[arg-type]
+        cells = evidence.cell("full", 0.0, protocol), evidence.cell(evidence.own, evidence.rate, protocol)
+        times = [evidence.spent(cell, "seconds") for cell in cells]
+        if all(times):
+            first, second = (fmean(time) for time in times)
             parts.append(f"{duration(second)} instead of {duration(first)} at {evidence.protocol_label(protocol)}")
     text = f"At {percent(evidence.rate)} one training takes {', '.join(parts)}." if parts else ""
     costs = evidence.sweep.get("costs")
-    flops = (evidence.cell("full", 0.0) or {}).get("training", {}).get("flops")
+    flops = evidence.spent(evidence.cell("full", 0.0), "flops")
     if costs and flops:
-        bill = sum(row["flops"] for row in costs) / fmean(flops)
+        bill = sum(row["flops"] or 0.0 for row in costs) / fmean(flops)
         text += f" Choosing the points costs as much work as {bill:.2g} trainings on the whole corpus, once."
     return text.strip()
 

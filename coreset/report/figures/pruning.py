@@ -23,6 +23,7 @@ from coreset.report.figure import (
 )
 from coreset.report.figures.curves import (
     COLUMNS,
+    CUT,
     SIDE_BY_SIDE,
     categories,
     line_across,
@@ -67,7 +68,7 @@ MEANINGS = {
     "nrmse": "NRMSE is the root mean square error over the grid, divided by the range of the reference density (Eq. 3)",
     "h1_seminorm": "The H¹ semi-norm is the size of the gradient of the error: it weighs every wave by its number |G|",
     "electrons_lost": "How many electrons the predicted density lacks before it is rescaled (Eq. 4)",
-    "energy": "It is the difference between the Harris–Foulkes energies of the predicted and the reference "
+    "energy": "How far apart are the Harris–Foulkes energies of the predicted and the reference "
     "density, both by one diagonalisation with the same settings, per atom",
 }
 
@@ -105,7 +106,7 @@ def curve(evidence: Evidence, name: str, quantities: tuple[Quantity, ...]) -> Fi
             "overlaying": "x",
             "side": "top",
         },
-        yaxis={"title": {"text": shown[0].axis}} if shown[0].signed else log_axis(shown[0].axis, figure),
+        yaxis={"title": {"text": shown[0].axis}} if shown[0].signed else log_axis(shown[0].axis),
         margin={"t": 56},
         **SIDE_BY_SIDE,
     )
@@ -137,8 +138,9 @@ def curve(evidence: Evidence, name: str, quantities: tuple[Quantity, ...]) -> Fi
     return Figure(
         name,
         TITLES[name],
-        f"{MEANINGS[quantities[0].key]}. Points are means over seeds and test snapshots; bars are 95% intervals that "
-        "resample seeds and test trajectories. The dashed line and its band are the network of the whole corpus.",
+        f"{MEANINGS[quantities[0].key]}. Points are means over seeds and test snapshots; bars are 95% intervals "
+        "that resample seeds and test trajectories, cut at a tenth of the value. The dashed line and its band are "
+        "the network of the whole corpus.",
         evidence.how,
         _told(evidence, quantities[0]),
         figure,
@@ -156,7 +158,7 @@ def _whole(
         return
     ends = _span(rates)
     if estimate.get("low") is not None:
-        least = -float("inf") if quantity.signed else 0.02 * estimate["value"]
+        least = -float("inf") if quantity.signed else CUT * estimate["value"]
         low, high = (significant(quantity.factor * max(estimate[side], least)) for side in ("low", "high"))
         yield go.Scatter(
             x=[*ends, *ends[::-1]],

@@ -13,9 +13,9 @@ from coreset.report.figure import Choice, Figure, Missing, Section, plot
 from coreset.report.figures.atoms import PLAIN_AXES, scaffold
 from coreset.report.lattice import coarse, surface
 
-FINE = 32
+FINE = 22
 """Points along an axis at most; more would make the page heavy and the view slow."""
-LEVELS = (50.0, 75.0, 92.0)
+LEVELS = (70.0, 85.0, 95.0)
 """Percentiles of the density whose isosurfaces may be looked at, the middle one first."""
 SURFACES = ((+1, "#D55E00", "too high"), (-1, "#0072B2", "too low"))
 
@@ -43,7 +43,11 @@ Fields = list[tuple[dict[str, Any], dict[str, np.ndarray]]]
 def _scene(**layout: Any) -> go.Figure:
     figure = plot(**layout)
     figure.update_layout(
-        scene={**PLAIN_AXES, "aspectmode": "data", "camera": {"eye": {"x": 1.5, "y": 1.25, "z": 0.8}}},
+        scene={
+            **PLAIN_AXES,
+            "aspectmode": "data",
+            "camera": {"eye": {"x": 1.4, "y": 1.15, "z": 0.7}, "center": {"x": 0, "y": 0, "z": -0.12}},
+        },
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         legend={"y": 0.0, "yanchor": "top"},
     )
@@ -80,7 +84,7 @@ def _density(evidence: Evidence, shown: Fields) -> Figure:
 
 def _errors(evidence: Evidence, shown: Fields) -> Figure:
     figure = _scene()
-    tests, labels = [], {}
+    tests, labels, shown_first = [], {}, list[str]()
     told = []
     for entry, arrays in shown:
         tests.append(entry["set"])
@@ -89,11 +93,12 @@ def _errors(evidence: Evidence, shown: Fields) -> Figure:
         if not errors:
             continue
         own = evidence.cell(evidence.own, evidence.rate)
-        first = own["id"] if own and own["id"] in errors else next(iter(errors))
+        judged = own["id"] if own and own["id"] in errors else next(iter(errors))
+        shown_first.append(judged)
         # One level for all networks of a test set, so that larger surfaces are larger errors.
-        level = float(np.percentile(np.abs(errors[first]), 98.0)) or 1e-12
+        level = float(np.percentile(np.abs(errors[judged]), 98.0)) or 1e-12
         told.append(f"±{level:.2g} e/Bohr³ in {entry['set']}")
-        for label, error in sorted(errors.items(), key=lambda item: item[0] != first):
+        for label, error in errors.items():
             labels[label] = evidence.cell_label(label)
             for sign, shade, word in SURFACES:
                 meta = {"test set": entry["set"], "network": label}
@@ -104,11 +109,11 @@ def _errors(evidence: Evidence, shown: Fields) -> Figure:
         "error-space",
         "The error",
         "Where the predicted density is too high (vermilion) or too low (blue) by more than one level, the same "
-        f"for all networks: {'; '.join(told)}. 2% of the cell lies beyond it in the first network of the list.",
+        f"for all networks: {'; '.join(told)}. 2% of the cell lies beyond it in the view that is shown first.",
         evidence.how,
         f"Isosurfaces of the error of {', '.join(labels.values())}",
         figure,
-        (_tests(evidence, tests), Choice.of("network", list(labels), labels)),
+        (_tests(evidence, tests), Choice.of("network", [*shown_first, *labels], labels)),
         height=560,
         turns=True,
     )

@@ -16,7 +16,7 @@ from coreset.report.figure import (
     percent,
     plot,
 )
-from coreset.report.figures.curves import COLUMNS, categories, log_axis, points_with_intervals
+from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, categories, log_axis, points_with_intervals
 
 TITLES = {
     "cutoff": "The cut: β",
@@ -79,7 +79,7 @@ def section(evidence: Evidence) -> Section:
 
 def _study(evidence: Evidence, key: str, label: str, caption: str) -> Figure:
     columns = (label, "points kept", "seeds")
-    figure = plot((*columns, *COLUMNS))
+    figure = plot((*columns, *COLUMNS), **SIDE_BY_SIDE)
     shown = [quantity for quantity in QUANTITIES if quantity.key != "electrons_lost"]
     studied = evidence.study(key)
     present = [
@@ -109,9 +109,7 @@ def _study(evidence: Evidence, key: str, label: str, caption: str) -> Figure:
                         marker={**style, "size": 8, "symbol": SYMBOLS[i % len(SYMBOLS)]},
                     )
                 )
-    figure.update_layout(
-        xaxis=categories([f"{value:g}" for value in values], label), yaxis=log_axis(present[0].axis, figure)
-    )
+    figure.update_layout(xaxis=categories([f"{value:g}" for value in values], label), yaxis=log_axis(present[0].axis))
     told = "; ".join(
         f"at {percent(rate)}: "
         + ", ".join(f"{c[key]:g} gives {NRMSE.text(evidence.figure(c, evidence.tests[0], 'nrmse'))}" for c in cells)
@@ -138,7 +136,7 @@ def _validation(evidence: Evidence) -> Figure | None:
     if not found:
         return None
     columns = ("β", "chosen")
-    figure = plot((*columns, *COLUMNS))
+    figure = plot((*columns, *COLUMNS), **SIDE_BY_SIDE)
     betas = sorted({point["cutoff"] for each in found.values() for point in each["curve"]})
     for i, rate in enumerate(sorted(found, key=float)):
         each = found[rate]
@@ -149,8 +147,8 @@ def _validation(evidence: Evidence) -> Figure | None:
             points.append((f"{point['cutoff']:g}", estimate, (point["cutoff"], "chosen" if chosen else "")))
         style = {"color": SEQUENCE[i % len(SEQUENCE)]}
         sizes = [14 if leading[1] else 8 for *_, leading in points]
-        curve = points_with_intervals(points, NRMSE, {}, columns, name=f"{percent(float(rate))} pruned")
         symbol = SYMBOLS[i % len(SYMBOLS)]
+        curve = points_with_intervals(points, NRMSE, {}, columns, name=f"{percent(float(rate))} pruned", line=style)
         curve.update(
             line={**style, "width": 2, "dash": DASHES[i % len(DASHES)]},
             marker={**style, "size": sizes, "symbol": symbol},
@@ -158,7 +156,7 @@ def _validation(evidence: Evidence) -> Figure | None:
         figure.add_trace(curve)
     figure.update_layout(
         xaxis=categories([f"{beta:g}" for beta in betas], "β, share of the hardest points cut"),
-        yaxis=log_axis("NRMSE on validation groups, %", figure),
+        yaxis=log_axis("NRMSE on validation groups, %"),
     )
     told = ", ".join(f"{percent(float(rate))}: β = {found[rate]['value']:g}" for rate in sorted(found, key=float))
     return Figure(

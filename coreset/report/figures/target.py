@@ -59,7 +59,7 @@ def selection_cost(evidence: Evidence, method: str, measure: str) -> float:
     if method not in SCORED:
         return 0.0
     rows = [row for row in evidence.sweep.get("costs", []) if method in CUT or not row["stage"].startswith("proxies")]
-    return float(sum(row[measure] for row in rows))
+    return float(sum(row[measure] or 0.0 for row in rows))
 
 
 def target_figure(evidence: Evidence, target: Mapping[str, Any]) -> Figure:

@@ -1,0 +1,123 @@
+"""The page of a real sweep, and of a run alone: what the stages write is what the page reads."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from coreset.atomic import write_json
+from coreset.errors import RequestError
+from coreset.report.evidence import ENERGY, NRMSE, decimals, read_evidence
+from coreset.report.page import build_page
+
+if TYPE_CHECKING:
+    from conftest import Swept
+
+FIGURES = {
+    *("pruning-nrmse", "pruning-h1", "pruning-energy", "pruning-lost", "test-sets", "by-temperature", "by-composition"),
+    *("cutoff-validation", "study-cutoff", "study-strata", "study-score-epoch", "study-score-runs", "training-time"),
+    *("time-to-target", "validation-curves", "coverage-auc", "coverage-curves", "score-histogram", "strata-ccs"),
+    *("score-distance", "score-plane", "score-space", "field-planes", "field-profiles", "error-spectrum"),
+    *("density-space", "error-space", "noise"),
+}
+
+
+def specs(page: str) -> dict[str, Any]:
+    found = re.findall(r'<figure class="item plot" id="([^"]+)">.*?class="spec">(.*?)</script>', page, re.DOTALL)
+    return {name: json.loads(text) for name, text in found}
+
+
+@pytest.fixture(scope="module")
+def alone(swept: "Swept", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `coreset run` for the same job."""
+    from coreset.summary import summarise
+
+    folder = tmp_path_factory.mktemp("alone")
+    pipeline = swept.sweep.pipeline
+    write_json(folder / "summary.json", summarise(pipeline, pipeline.run()))
+    return folder
+
+
+def test_a_sweep_fills_every_figure(swept: "Swept") -> None:
+    page = build_page(swept.session.folder.path)
+    found = specs(page)
+    missing = re.findall(r'<p class="missing">(.*?)</p>', page)
+    # A target that a tiny network does not reach is a figure without bars, not a missing one.
+    assert set(found) | {"by-temperature", "by-composition"} >= FIGURES, missing
+    assert all(spec["data"] for spec in found.values())
+
+
+def test_curves_stand_where_the_sweep_has_them(swept: "Swept") -> None:
+    spec = specs(build_page(swept.session.folder.path))["pruning-nrmse"]
+    columns = spec["layout"]["meta"]["columns"]
+    ccs = {"test set": "bulk", "protocol": "steps", "figure": "nrmse"}
+    (curve,) = (trace for trace in spec["data"] if trace.get("meta") == ccs and trace["name"] == "CCS")
+    rows = [dict(zip(columns, row, strict=True)) for row in curve["customdata"]]
+    assert [row["pruned"] for row in rows] == ["50%", "90%"]
+    for row, rate, drawn in zip(rows, ("0.5", "0.9"), curve["y"], strict=True):
+        cell = swept.figure(f"steps ccs {rate}")
+        estimate = cell["tests"]["bulk"]["figures"]["nrmse"]
+        assert row["value"] == drawn == pytest.approx(100 * estimate["value"], rel=1e-5)
+        assert row["low"] == pytest.approx(100 * estimate["low"], rel=1e-5)
+        assert row["high"] == pytest.approx(100 * estimate["high"], rel=1e-5)
+        assert row["points kept"] == cell["kept"][0]
+
+
+def test_a_run_alone_shows_its_rate_and_says_what_a_sweep_would_add(alone: Path) -> None:
+    page = build_page(alone)
+    summary = json.loads((alone / "summary.json").read_bytes())
+    kept = summary["methods"]["ccs"]["kept"][0]
+    assert f"{kept:,} points are kept" in page
+    assert set(specs(page)) >= {"pruning-nrmse", "test-sets", "coverage-auc", "coverage-curves"}
+    missing = " ".join(re.findall(r'<p class="missing">(.*?)</p>', page))
+    for what in ("claims", "histogram", "fields", "recipes"):
+        assert what in missing
+
+
+def test_a_run_without_the_newest_figures_is_read_as_well(alone: Path, tmp_path: Path) -> None:
+    summary = json.loads((alone / "summary.json").read_bytes())
+    for by_method in summary["evaluation"].values():
+        for evaluated in by_method.values():
+            evaluated.pop("figures", None)
+            evaluated.pop("differences", None)
+    write_json(tmp_path / "summary.json", summary)
+    evidence = read_evidence(tmp_path)
+    (test, by_method), *_ = summary["evaluation"].items()
+    cell = evidence.cell("random", evidence.rate)
+    assert cell is not None
+    assert evidence.figure(cell, test, "nrmse")["value"] == by_method["random"]["nrmse"]  # type: ignore[index]
+    assert build_page(tmp_path)
+
+
+def test_fields_outside_the_folder_are_not_opened(swept: "Swept", tmp_path: Path) -> None:
+    shutil.copytree(swept.session.folder.path / "fields", tmp_path / "fields")
+    sweep = json.loads(swept.session.folder.sweep.read_bytes())
+    for path in ("../secret.npz", "/etc/passwd"):
+        sweep["fields"][0]["file"] = path
+        write_json(tmp_path / "sweep.json", sweep)
+        with pytest.raises(RequestError, match="within that folder"):
+            build_page(tmp_path)
+
+
+def test_unknown_times_are_said_to_be_unknown(swept: "Swept", tmp_path: Path) -> None:
+    sweep = json.loads(swept.session.folder.sweep.read_bytes())
+    sweep["fields"] = []
+    for row in sweep["costs"]:
+        row["seconds"] = row["cpu_seconds"] = None
+    for cell in sweep["cells"]:
+        cell["training"]["seconds"] = [None] * cell["seeds"]
+    write_json(tmp_path / "sweep.json", sweep)
+    assert "not known" in build_page(tmp_path)
+
+
+def test_digits_follow_the_interval() -> None:
+    assert [decimals(half) for half in (0.0, 123.0, 4.2, 0.52, 0.052, 0.0011)] == [3, 0, 1, 2, 3, 4]
+    estimate = {"value": 0.012345, "low": 0.0118, "high": 0.0129}
+    assert NRMSE.text(estimate) == "1.234 ± 0.055"
+    assert NRMSE.within(estimate) == "1.234 [1.180, 1.290]"
+    assert NRMSE.within({"value": 0.01, "low": -0.1, "high": 0.12}, "+") == "+1 [-10, +12]"
+    assert ENERGY.text({"value": 0.0016, "low": None, "high": None}) == "1.6"
+    assert NRMSE.text(None) == ""
