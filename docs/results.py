@@ -11,6 +11,8 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
+from collections.abc import Sequence
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,7 @@ def head(sweeps: list[dict[str, Any]]) -> str:
         for sweep in sweeps
     )
     return HEAD.format(
-        commands="\n".join(f"$ {shown(sweep['command'])}" for sweep in sweeps),
+        commands="\n".join(f"$ {sweep['command']}" for sweep in sweeps),
         machine=f"Machine: {machine['processor']}, {machine['cores']} cores; {' and '.join(dates)}",
         network=" × ".join(map(str, sweeps[0]["job"]["network"]["hidden"])) + " hidden units",
         energies=" Energies: see [Energies](energies.md)." if any(map(has_energies, sweeps)) else "",
@@ -89,12 +91,6 @@ def has_energies(sweep: dict[str, Any]) -> bool:
 def budget(sweep: dict[str, Any], rate: float) -> int:
     """Points that most methods keep at a rate."""
     return Counter(cell["kept"][0] for cell in compared(sweep) if cell["rate"] == rate).most_common(1)[0][0]
-
-
-def shown(command: str) -> str:
-    """The command without the place of the pseudopotentials on the machine that it ran on."""
-    words = command.split(" ")
-    return " ".join("energy.pseudopotentials=DIR" if w.startswith("energy.pseudopotentials=") else w for w in words)
 
 
 def title(sweep: dict[str, Any]) -> str:
@@ -252,12 +248,14 @@ _REACHED = ("steps", "flops", "seconds")
 def cost(row: dict[str, Any]) -> str:
     """One row of the costs in words."""
     work = f", {row['flops'] / 1e12:.1f}·10¹² FLOP" if row["flops"] else ""
-    return f"{row['stage']} {row['cpu_seconds']:.1f} s of processor time{work}"
+    spent = "time not known" if row["cpu_seconds"] is None else f"{row['cpu_seconds']:.1f} s of processor time"
+    return f"{row['stage']} {spent}{work}"
 
 
-def mean(values: list[float]) -> float:
-    """Arithmetic mean."""
-    return sum(values) / len(values)
+def mean(values: Sequence[float | None]) -> float:
+    """Arithmetic mean of those that are known; NaN of none."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else nan
 
 
 def print_protocol(sweep: dict[str, Any], protocol: str) -> None:

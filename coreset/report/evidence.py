@@ -162,7 +162,7 @@ class Evidence:
     @property
     def how(self) -> str:
         """The command and the seeds behind the figures that compare methods."""
-        return self.made_by(len(self.sweep.get("seed_names", [])) or self.cells[0]["seeds"])
+        return self.made_by(max((cell["seeds"] for cell in self.compared.values()), default=self.cells[0]["seeds"]))
 
     def made_by(self, seeds: int) -> str:
         """The command, and the first so many seeds."""
