@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +33,18 @@ def specs(page: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def alone(swept: "Swept", tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of `coreset run` for the same job."""
+    """The folder of `coreset run` for the same job, in a store of its own: others count what stands in the first."""
+    from coreset.artifacts.executor import SerialExecutor
+    from coreset.artifacts.materialize import materialize_all
     from coreset.summary import summarise
 
     folder = tmp_path_factory.mktemp("alone")
-    pipeline = swept.sweep.pipeline
+    store = folder / "artifacts"
+    shutil.copytree(swept.session.store, store)
+    executor = SerialExecutor()
+    pipeline = replace(
+        swept.sweep.pipeline, materialize=lambda stages: materialize_all(stages, root=store, executor=executor)
+    )
     write_json(folder / "summary.json", summarise(pipeline, pipeline.run()))
     return folder
 
