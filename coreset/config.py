@@ -219,7 +219,7 @@ class EnergySection(_Section):
     kpoints: tuple[Division, Division, Division] = Field((1, 1, 1), strict=False, description="Gamma-centred.")
     tests: tuple[str, ...] | None = Field(None, strict=False, description="Test sets. Default: all of them.")
     snapshots: int = Field(6, ge=1, description="Of each test set, spread evenly over its names.")
-    seeds: int = Field(1, ge=1, description="Networks per method and rate whose densities are taken.")
+    seeds: int = Field(3, ge=1, description="Networks per method and rate whose densities are taken: the first ones.")
     methods: tuple[MethodName, ...] = Field(("full", "random", "grand", "ccs"), strict=False)
     rates: tuple[Rate, ...] = Field((0.9, 0.99), strict=False, description="Pruning rates of a sweep.")
 
@@ -236,7 +236,7 @@ class StudiesSection(_Section):
     """One setting of CCS at a time is changed, all others as the job has them. An empty list leaves a study out."""
 
     rates: tuple[Rate, ...] = Field((0.9, 0.99), strict=False)
-    seeds: int = Field(3, ge=1)
+    seeds: int = Field(5, ge=1)
     cutoffs: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((), strict=False, description="β.")
     strata: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
     score_epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
@@ -268,6 +268,11 @@ class SweepSection(_Section):
         ("random", "random-snapshots", "grand", "ccs", "cut-random", "loss"), min_length=1, strict=False
     )
     seeds: int = Field(5, ge=1, description="Networks per method and rate; each redraws selection and initialisation.")
+    redraw_scores: bool = Field(
+        True,
+        description="Whether each seed also has scores of its own. Without, all seeds share the first scores, which "
+        "costs less, and no interval knows how much scores vary.",
+    )
     protocols: tuple[Literal["steps", "epochs"], ...] = Field(
         ("steps",),
         min_length=1,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from coreset.artifacts.manifest import Artifact
+from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.numerics.intervals import Estimate, crossed_interval, verdict
 from coreset.stages.evaluation import FIGURES
@@ -47,6 +50,43 @@ def difference(values: np.ndarray, points: SnapshotSet) -> dict[str, Any]:
         **_numbers(values, points),
         "verdict": verdict(found),
     }
+
+
+KINDS: dict[str, Callable[[Snapshot], str]] = {
+    "by_temperature": lambda snapshot: f"{snapshot.temperature:g}" if snapshot.temperature is not None else "",
+    "by_composition": lambda snapshot: snapshot.composition,
+}
+"""What divides a test set, and how a snapshot's part is called."""
+
+
+def parts(points: SnapshotSet, kind: str) -> list[str]:
+    """The temperatures or compositions of a set, in natural order; none where all snapshots share one."""
+    names = sorted({KINDS[kind](snapshot) for snapshot in points.snapshots}, key=lambda text: (len(text), text))
+    return names if len(names) > 1 else []
+
+
+def members(points: SnapshotSet, kind: str, name: str) -> list[int]:
+    """Positions of the snapshots of one part."""
+    return [i for i, snapshot in enumerate(points.snapshots) if KINDS[kind](snapshot) == name]
+
+
+def by_kind(
+    values: Mapping[str, np.ndarray], sets: Mapping[str, SnapshotSet], whole: SnapshotSet
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Every figure over the snapshots that share a temperature, and over those that share a composition.
+
+    sets: the snapshots of each figure, all of `whole` or some.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for kind in KINDS:
+        found[kind] = {name: {} for name in parts(whole, kind)}
+        for name, figures in found[kind].items():
+            for what, measured_values in values.items():
+                chosen = members(sets[what], kind, name)
+                if chosen:
+                    some = replace(sets[what], snapshots=tuple(sets[what].snapshots[i] for i in chosen))
+                    figures[what] = figure(measured_values[:, chosen], some)
+    return found
 
 
 def _numbers(values: np.ndarray, points: SnapshotSet) -> dict[str, int]:

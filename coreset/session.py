@@ -94,7 +94,7 @@ class _Record:
         return materialize_all(stages, root=self.session.store, executor=executor)
 
     def fail(self, error: BaseException) -> None:
-        interrupted = isinstance(error, KeyboardInterrupt)
+        interrupted = not isinstance(error, Exception)  # Ctrl-C, or what Ray makes of SIGTERM: SystemExit
         message = str(error) if isinstance(error, CoresetError) else f"{type(error).__name__}: {error}"
         self._write("interrupted" if interrupted else "failed", None if interrupted else message)
 

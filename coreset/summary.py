@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from coreset.artifacts.manifest import Artifact
 from coreset.corpus.split import SnapshotSet
-from coreset.estimates import bounds, difference, estimate, figure, measured
+from coreset.estimates import bounds, by_kind, difference, estimate, figure, measured
+from coreset.numerics.coverage import mean_over_queries
 from coreset.numerics.intervals import Estimate, verdict
 from coreset.stages.coverage import minima, query_groups
 from coreset.workflow import Pipeline, Products, Proxies, proxy_errors
@@ -77,14 +79,19 @@ def cutoff_figures(pipeline: Pipeline, cutoff: float, proxies: Proxies | None) -
     """β, and the validation errors that it was chosen by."""
     if proxies is None:
         return {"value": cutoff, "chosen": "stated in the job file"}
+    validation, errors = pipeline.split.validation, proxy_errors(proxies)
     curve = [
-        {"cutoff": beta, **_interval(estimate(errors, pipeline.split.validation))}
-        for beta, errors in zip(proxies.cutoffs, proxy_errors(proxies), strict=True)
+        {"cutoff": beta, **_interval(estimate(each, validation))}
+        for beta, each in zip(proxies.cutoffs, errors, strict=True)
     ]
+    chosen = errors[proxies.cutoffs.index(cutoff)]
+    apart = [verdict(estimate(each - chosen, validation)) for each in errors]
     return {
         "value": cutoff,
         "chosen": "smallest mean NRMSE on the validation groups",
         "curve": curve,
+        # The β that these proxies cannot tell from the chosen one.
+        "ties": [beta for beta, found in zip(proxies.cutoffs, apart, strict=True) if found == "tie"],
         **_cost(proxies),
     }
 
@@ -100,23 +107,40 @@ def _kept(pipeline: Pipeline, runs: list[Artifact | None]) -> dict[str, Any]:
     return {"kept": kept, "rate": 1 - kept[0] / points}
 
 
-def coverage_figures(pipeline: Pipeline, coverages: Mapping[str, Artifact]) -> dict[str, Any]:
-    """AUC_pr of each method's coreset, and its paired difference from that of the job's own method."""
-    from coreset.numerics.coverage import paired_difference
+def coverage_figures(pipeline: Pipeline, coverages: Mapping[str, Sequence[Artifact]]) -> dict[str, Any]:
+    """AUC_pr of each method's coresets, and its paired difference from that of the job's own method.
 
-    against, queries = pipeline.split.validation, pipeline.job.coverage.queries
-    groups = query_groups(against, queries)
-    own = coverages.get(pipeline.job.select.method)
+    Mean over coresets and queries; the interval is over coresets and validation trajectories. The p–r curve is the mean
+    over coresets of r at equal p.
+    """
+    distances = {name: np.stack([minima(each) for each in drawn]) for name, drawn in coverages.items()}
+    own = distances.get(pipeline.job.select.method)
+    groups = query_groups(pipeline.split.validation, pipeline.job.coverage.queries)
     found: dict[str, Any] = {}
-    for name, artifact in coverages.items():
-        figures = artifact.figures
-        found[name] = {"auc": figures["auc"], "interval": figures["interval"], "p": figures["p"], "r": figures["r"]}
-        if own is not None and artifact is not own:
-            paired = paired_difference(minima(artifact), minima(own), groups)
-            low, high = paired.interval
-            side = "higher" if low > 0 else "lower" if high < 0 else "tie"
-            found[name]["difference"] = {"value": paired.value, **bounds(low, high), "verdict": side}
+    for name, drawn in coverages.items():
+        area = mean_over_queries(distances[name], groups)
+        interval = [area.low, area.high] if math.isfinite(area.low) else None
+        curve = {"p": drawn[0].figures["p"], "r": np.mean([each.figures["r"] for each in drawn], axis=0).tolist()}
+        found[name] = {"auc": area.value, "interval": interval, "seeds": area.seeds, "groups": area.groups, **curve}
+        if own is not None and name != pipeline.job.select.method:
+            apart = mean_over_queries(_paired(distances[name], own), groups)
+            found[name]["difference"] = {
+                "value": apart.value,
+                **bounds(apart.low, apart.high),
+                "verdict": verdict(apart),
+                "seeds": apart.seeds,
+                "groups": apart.groups,
+            }
     return found
+
+
+def _paired(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Differences seed by seed, as far as both have seeds; what is one set at every seed is so compared with each."""
+    if 1 not in (len(ours), len(theirs)):
+        shared = min(len(ours), len(theirs))
+        ours, theirs = ours[:shared], theirs[:shared]
+    paired: np.ndarray = ours - theirs
+    return paired
 
 
 def _evaluation(pipeline: Pipeline, points: SnapshotSet, products: Products, test: str) -> dict[str, Any]:
@@ -134,6 +158,7 @@ def _evaluation(pipeline: Pipeline, points: SnapshotSet, products: Products, tes
             **_interval(estimate(errors, points)),
             "by_seed": errors.mean(1).tolist(),
             "figures": {what: figure(each, sets.get(what, points)) for what, each in values.items()},
+            **by_kind(values, {what: sets.get(what, points) for what in values}, points),
         }
         if name != pipeline.job.select.method:
             found[name]["difference"] = _difference(errors - own["nrmse"], points)

@@ -1,7 +1,7 @@
 """The sweep on one page: methods × pruning rates × seeds, and studies of single settings, sharing what can be shared.
 
-A cell is one point of a figure: a method at a rate under one protocol, with its settings. Its seeds redraw selection
-and initialisation together, and are the same numbers in every cell, so that cells are compared seed by seed.
+A cell is one point of a figure: a method at a rate under one protocol, with its settings. Its seeds redraw scores,
+selection and initialisation together, and are the same numbers in every cell, so that cells are compared seed by seed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from coreset.corpus.split import SnapshotSet
 from coreset.errors import RequestError
 from coreset.methods import METHODS
 from coreset.methods.budget import keep
-from coreset.stages.coverage import Coverage
 from coreset.stages.fields import Fields
 from coreset.stages.histogram import ScoreHistogram
 from coreset.stages.selection import Selection
@@ -99,10 +98,11 @@ class SweepProducts:
 
     cells: dict[Cell, Wanted]
     scores: Artifact
+    """The job's own: those of the first seed."""
     cutoffs: dict[float, tuple[float, Proxies | None]]
     selections: dict[Cell, list[Artifact | None]]
-    coverages: dict[float, dict[str, Artifact]]
-    """By rate and method; the whole training set stands under `full`."""
+    coverages: dict[float, dict[str, list[Artifact]]]
+    """By rate and method, of every coreset; the whole training set stands under `full`, once."""
     models: dict[Cell, list[Artifact]]
     evaluations: dict[str, dict[Cell, Artifact]]
     energies: dict[str, Energies]
@@ -123,22 +123,22 @@ class Sweep:
 
     def run(self) -> SweepProducts:
         """Everything, in order; what stands already is not computed again."""
-        scores = self.score()
-        cutoffs = self.cutoffs(scores)
+        _, own = self.pipeline.score()
+        cutoffs = self.cutoffs(own)
         cells = self.cells({rate: cutoff for rate, (cutoff, _) in cutoffs.items()})
-        selections = self.select(cells, scores)
+        selections = self.select(cells, self.score(cells))
         compared = [cell for cell, want in cells.items() if self.is_compared(cell, want)]
-        coverages = self.cover({cell: selections[cell][0] for cell in compared})
+        coverages = self.cover({cell: selections[cell] for cell in compared})
         models = self.train(cells, selections)
         evaluations = self.pipeline.evaluate(models)
         energies = self.pipeline.energies(
             {cell: models[cell][: self.job.energy.seeds] for cell in compared if self.takes_energy(cell)}
         )
-        histogram = self.histogram(scores[self.own_scores], {cell: selections[cell][0] for cell in compared})
+        histogram = self.histogram(own, {cell: selections[cell][0] for cell in compared})
         fields = self.fields({cell: models[cell][0] for cell in compared})
         return SweepProducts(
             cells,
-            scores[self.own_scores],
+            own,
             cutoffs,
             selections,
             coverages,
@@ -149,27 +149,32 @@ class Sweep:
             fields,
         )
 
-    def score(self) -> dict[tuple[int, int], Artifact]:
-        """The scores of every (epoch, runs) that a study asks for; runs are shared between them."""
-        studies = self.job.sweep.studies
-        own_epoch, own_runs = self.own_scores
-        wanted = [
-            (own_epoch, own_runs),
-            *((epoch, own_runs) for epoch in studies.score_epochs),
-            *((own_epoch, runs) for runs in studies.score_runs),
-        ]
-        pipelines = {each: self._variant(score={"epoch": each[0], "seeds": each[1]}) for each in dict.fromkeys(wanted)}
-        runs = [(each, stage) for each, pipeline in pipelines.items() for stage in pipeline.scoring_runs()]
-        made: dict[tuple[int, int], list[Artifact]] = {each: [] for each in pipelines}
-        for (each, _), model in zip(runs, self.pipeline.materialize([stage for _, stage in runs]), strict=True):
-            made[each].append(model)
-        stages = [pipeline.scoring(made[each]) for each, pipeline in pipelines.items()]
-        return dict(zip(pipelines, self.pipeline.materialize(stages), strict=True))
+    def score(self, cells: Mapping[Cell, Wanted]) -> dict[tuple[int, int], list[Artifact]]:
+        """The scores of every (epoch, runs) that a cell ranks by, seed after seed; runs are shared between them.
 
-    def cutoffs(self, scores: Mapping[tuple[int, int], Artifact]) -> dict[float, tuple[float, Proxies | None]]:
-        """β at every rate, from validation groups alone."""
+        The first are the job's own. Where scores are not redrawn, all seeds share these.
+        """
+        seeds: dict[tuple[int, int], int] = {self.own_scores: 1}
+        for cell, want in cells.items():
+            if cell.scores is not None:
+                seeds[cell.scores] = max(1 + self._draw_of(want.seeds - 1), seeds.get(cell.scores, 1))
+        pipelines = {each: self._variant(score={"epoch": each[0], "seeds": each[1]}) for each in seeds}
+        runs = [
+            ((each, seed), stage)
+            for each, pipeline in pipelines.items()
+            for seed in range(seeds[each])
+            for stage in pipeline.scoring_runs(seed)
+        ]
+        models: dict[tuple[tuple[int, int], int], list[Artifact]] = {each: [] for each, _ in runs}
+        for (each, _), model in zip(runs, self.pipeline.materialize([stage for _, stage in runs]), strict=True):
+            models[each].append(model)
+        made = iter(self.pipeline.materialize([pipelines[each].scoring(found) for (each, _), found in models.items()]))
+        return {each: [next(made) for _ in range(count)] for each, count in seeds.items()}
+
+    def cutoffs(self, scores: Artifact) -> dict[float, tuple[float, Proxies | None]]:
+        """β at every rate, from validation groups and the job's own scores alone."""
         pipelines = [self._at(rate) for rate in self.rates]
-        return dict(zip(self.rates, choose_cutoffs(pipelines, scores[self.own_scores]), strict=True))
+        return dict(zip(self.rates, choose_cutoffs(pipelines, scores), strict=True))
 
     def cells(self, cutoffs: Mapping[float, float]) -> dict[Cell, Wanted]:
         """Every cell with the number of its seeds; what two studies ask for stands once."""
@@ -202,11 +207,14 @@ class Sweep:
         return cells
 
     def select(
-        self, cells: Mapping[Cell, Wanted], scores: Mapping[tuple[int, int], Artifact]
+        self, cells: Mapping[Cell, Wanted], scores: Mapping[tuple[int, int], Sequence[Artifact]]
     ) -> dict[Cell, list[Artifact | None]]:
         """The coreset of every cell at every seed; None where everything is kept."""
         wanted = [(cell, run) for cell, want in cells.items() if cell.method != "full" for run in range(want.seeds)]
-        stages = [self._selection(cell, run, scores[cell.scores or self.own_scores]) for cell, run in wanted]
+        stages = [
+            self._selection(cell, run, scores[cell.scores][self._draw_of(run)] if cell.scores else None)
+            for cell, run in wanted
+        ]
         made = dict(zip(wanted, self.pipeline.materialize(stages), strict=True))
         return {cell: [made.get((cell, run)) for run in range(want.seeds)] for cell, want in cells.items()}
 
@@ -216,20 +224,18 @@ class Sweep:
         stage = self._selection(self._cell("steps", method, rate, {rate: cutoff}), 0, scores)
         return self.pipeline.materialize([stage])[0]
 
-    def cover(self, selections: Mapping[Cell, Artifact | None]) -> dict[float, dict[str, Artifact]]:
-        """AUC_pr of every method's first coreset at every rate, and of the whole training set: the floor."""
-        split, settings, descriptor = self.pipeline.split, self.job.coverage, self.pipeline.descriptor
-        whole = self.pipeline.materialize([self.pipeline.selection("full", 0, None, 0.0)])[0]
-        everything = {(cell.rate, cell.method): selection or whole for cell, selection in selections.items()}
-        stages = [
-            Coverage(split.train, selection, split.validation, settings.queries, settings.scaling, descriptor)
-            for selection in everything.values()
-        ]
-        made = dict(zip(everything, self.pipeline.materialize(stages), strict=True))
+    def cover(self, selections: Mapping[Cell, Sequence[Artifact | None]]) -> dict[float, dict[str, list[Artifact]]]:
+        """AUC_pr of every coreset of each method at every rate, and of the whole training set: the floor."""
+        whole = self.pipeline.materialize([self.pipeline.selection("full", 0, None, 0.0)])
+        drawn = {
+            (cell.rate, cell.method): [each for each in coresets if each is not None] or whole
+            for cell, coresets in selections.items()
+        }
+        made = self.pipeline.cover(drawn)
         floor = made.pop((0.0, "full"))
         rates = dict.fromkeys(rate for rate, _ in made)
         return {
-            rate: {"full": floor, **{method: artifact for (at, method), artifact in made.items() if at == rate}}
+            rate: {"full": floor, **{method: covered for (at, method), covered in made.items() if at == rate}}
             for rate in rates
         }
 
@@ -281,6 +287,10 @@ class Sweep:
         """Whether energies are computed for a cell that is compared."""
         section = self.job.energy
         return cell.method in section.methods and (cell.method == "full" or cell.rate in section.rates)
+
+    def _draw_of(self, run: int) -> int:
+        """Which set of scores a seed ranks by: its own, or where they are not redrawn the first."""
+        return run if self.job.sweep.redraw_scores else 0
 
     @property
     def own_scores(self) -> tuple[int, int]:
@@ -338,7 +348,7 @@ class Sweep:
             recipe,
         )
 
-    def _selection(self, cell: Cell, run: int, scores: Artifact) -> Selection:
+    def _selection(self, cell: Cell, run: int, scores: Artifact | None) -> Selection:
         strata = self.job.select.strata if cell.strata is None else cell.strata
         pipeline = self._at(cell.rate, strata=strata)
         # Where nothing is cut, cut-random is random points to the last bit: one coreset, one training.
@@ -400,3 +410,8 @@ def _check_energy(sweep: Sweep, place: str) -> None:
                 f"{place}: energy.{name}: expected {name} of the sweep, {', '.join(map(str, given))}, found "
                 f"{', '.join(map(str, lost))}; leave them out, or add them to sweep.{name}."
             )
+    if job.energy.seeds > job.sweep.seeds and "seeds" in job.energy.model_fields_set:
+        raise RequestError(
+            f"{place}: energy.seeds: expected at most sweep.seeds, {job.sweep.seeds}, found {job.energy.seeds}; lower "
+            "it, or raise sweep.seeds."
+        )

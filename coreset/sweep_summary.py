@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 from coreset.artifacts.manifest import Artifact, software
 from coreset.atomic import replacing
 from coreset.corpus.split import SnapshotSet
-from coreset.estimates import bounds, difference, figure, measured
+from coreset.estimates import KINDS, bounds, by_kind, difference, figure, measured, members, parts
 from coreset.learning.network import Architecture
 from coreset.summary import corpus_figures, coverage_figures, cutoff_figures, score_figures
 from coreset.sweep import METHODS_STUDY, NOISE_STUDY, Cell, Sweep, SweepProducts, cell_id
@@ -73,9 +72,7 @@ def summarise_sweep(sweep: Sweep, products: SweepProducts, folder: Path, command
             }
             for cell, wanted in products.cells.items()
         ],
-        "coverage": {
-            f"{rate:g}": coverage_figures(pipeline, by_method) for rate, by_method in products.coverages.items()
-        },
+        "coverage": {f"{rate:g}": _coverage(sweep, products, rate) for rate in products.coverages},
         "scores": {**score_figures(products.scores), "histogram": products.histogram.figures},
         "costs": _costs(sweep, products),
         "costs_rate": sweep.shown_rates[0],
@@ -102,6 +99,15 @@ def machine() -> dict[str, Any]:
 def _kept(sweep: Sweep, selections: Sequence[Artifact | None]) -> list[int]:
     points = sweep.pipeline.split.train.points
     return [points if each is None else int(each.figures["kept"]) for each in selections]
+
+
+def _coverage(sweep: Sweep, products: SweepProducts, rate: float) -> dict[str, Any]:
+    """AUC_pr of every method at a rate, and how many points its first coreset has."""
+    found = coverage_figures(sweep.pipeline, products.coverages[rate])
+    for name, figures in found.items():
+        cell = next(cell for cell in products.cells if cell.method == name and cell.rate in (rate, 0.0))
+        figures["kept"] = _kept(sweep, products.selections[cell])[0]
+    return found
 
 
 def _flops_per_step(sweep: Sweep) -> float:
@@ -166,13 +172,15 @@ def _test(sweep: Sweep, products: SweepProducts, test: str, points: SnapshotSet,
     found: dict[str, Any] = {
         "snapshots": [snapshot.name for snapshot in points.snapshots],
         "figures": {name: figure(values[name], sets[name]) for name in values},
-        "by_temperature": _grouped(values, sets, lambda s: f"{s.temperature:g}" if s.temperature is not None else ""),
-        "by_composition": _grouped(values, sets, lambda s: s.composition),
-        "spectrum": _spectrum(products.evaluations[test][cell]),
+        **by_kind(values, sets, points),
+        "spectrum": _spectrum(products.evaluations[test][cell].shards),
         "differences": {},
     }
+    if sweep.is_compared(cell, products.cells[cell]):
+        found["spectrum"] |= _spectra_by_kind(products.evaluations[test][cell], points)
     if "energy" in values:
         found["energy_snapshots"] = [snapshot.name for snapshot in sets["energy"].snapshots]
+        found["energy_signed"] = products.energies[test].signed(cell).mean(0).tolist()
     for peer in dict.fromkeys((*PEERS, sweep.job.select.method)):
         other = _peer(products, cell, peer)
         if other is None or other == cell:
@@ -197,26 +205,20 @@ def _peer(products: SweepProducts, cell: Cell, method: str) -> Cell | None:
     return None
 
 
-def _grouped(
-    values: Mapping[str, np.ndarray], sets: Mapping[str, SnapshotSet], key: Callable[[Any], str]
-) -> dict[str, dict[str, Any]]:
-    """The same figures over the snapshots that share a key; nothing where all share one."""
-    names = dict.fromkeys(key(snapshot) for snapshot in sets["nrmse"].snapshots)
-    if len(names) < 2:
-        return {}
-    found: dict[str, dict[str, Any]] = {}
-    for name in sorted(names, key=lambda text: (len(text), text)):
-        for what, measured_values in values.items():
-            chosen = [i for i, snapshot in enumerate(sets[what].snapshots) if key(snapshot) == name]
-            if chosen:
-                some = replace(sets[what], snapshots=tuple(sets[what].snapshots[i] for i in chosen))
-                found.setdefault(name, {})[what] = figure(measured_values[:, chosen], some)
-    return found
+def _spectra_by_kind(evaluation: Artifact, points: SnapshotSet) -> dict[str, dict[str, list[float]]]:
+    """The power alone, by temperature and by composition."""
+    return {
+        kind: {
+            name: _spectrum([evaluation.shards[i] for i in members(points, kind, name)])["power"]
+            for name in parts(points, kind)
+        }
+        for kind in KINDS
+    }
 
 
-def _spectrum(evaluation: Artifact) -> dict[str, Any]:
+def _spectrum(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Power by shell of |G|, mean over snapshots and seeds; a snapshot on a coarser grid has none in the far shells."""
-    spectra = [shard["figures"]["spectrum"] for shard in evaluation.shards]
+    spectra = [shard["figures"]["spectrum"] for shard in shards]
     edges = max((each["edges"] for each in spectra), key=len)
     shells = len(edges) - 1
 

@@ -21,7 +21,7 @@ from coreset.methods import METHODS
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.coverage import Coverage
-from coreset.stages.energy import HarrisFoulkes, energy_errors, spread_evenly
+from coreset.stages.energy import HarrisFoulkes, energy_differences, spread_evenly
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
 from coreset.stages.scoring import Scoring
@@ -72,9 +72,14 @@ class Energies:
     models: dict[Hashable, list[list[Artifact]]]
     """By what the networks were asked for, seed after seed; then one of each snapshot."""
 
+    def signed(self, key: Hashable) -> np.ndarray:
+        """F_HF[ρ_ML] − F_HF[ρ_DFT] per atom, Ha, shape [seeds, snapshots]."""
+        return np.array([energy_differences(each, self.reference) for each in self.models[key]])
+
     def errors(self, key: Hashable) -> np.ndarray:
-        """ΔE per atom, Ha, shape [seeds, snapshots]."""
-        return np.array([energy_errors(each, self.reference) for each in self.models[key]])
+        """ΔE, the same without its sign."""
+        errors: np.ndarray = np.abs(self.signed(key))
+        return errors
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,8 @@ class Products:
     cutoff: float
     selections: dict[str, list[Artifact | None]]
     """By method and evaluation seed; None where a method keeps everything."""
-    coverages: dict[str, Artifact]
+    coverages: dict[str, list[Artifact]]
+    """By method, of its first coreset alone."""
     models: dict[str, list[Artifact]]
     evaluations: dict[str, dict[str, Artifact]]
     """By test set and method; the models stand seed after seed."""
@@ -114,7 +120,7 @@ class Pipeline:
         cutoff, proxies = self.cutoff(scores)
         selections = self.select(scores, cutoff)
         coreset = self.extract(scores, selections)
-        coverages = self.cover(selections)
+        coverages = self.cover({name: [runs[0]] for name, runs in selections.items() if runs[0] is not None})
         models = self.train(selections)
         evaluations = self.evaluate(models)
         taken = self.job.energy
@@ -128,11 +134,11 @@ class Pipeline:
         models = self.materialize(self.scoring_runs())
         return models, self._one(self.scoring(models))
 
-    def scoring_runs(self) -> list[Training]:
-        """The trainings whose gradients are the scores."""
+    def scoring_runs(self, redraw: int = 0) -> list[Training]:
+        """The trainings whose gradients are the scores; each `redraw` has initialisations of its own."""
         length, changed = Length(epochs=self.job.score.epoch), PLAIN | {"schedule": "constant"}
-        seeds = range(self.job.score.seeds)
-        return [self.training(f"score {run}", length, None, "scoring runs", changed) for run in seeds]
+        names = [f"score {run}" + (f" for seed {redraw}" if redraw else "") for run in range(self.job.score.seeds)]
+        return [self.training(name, length, None, "scoring runs", changed) for name in names]
 
     def scoring(self, models: Sequence[Artifact]) -> Scoring:
         """The scores under the networks of `scoring_runs`."""
@@ -167,15 +173,16 @@ class Pipeline:
             )
         )
 
-    def cover(self, selections: dict[str, list[Artifact | None]]) -> dict[str, Artifact]:
-        """AUC_pr of each method's first coreset, on the same queries."""
-        chosen = {name: runs[0] for name, runs in selections.items() if runs[0] is not None}
+    def cover(self, selections: Mapping[Key, Sequence[Artifact]]) -> dict[Key, list[Artifact]]:
+        """AUC_pr of each coreset, on the same queries."""
         settings = self.job.coverage
         stages = [
             Coverage(self.split.train, each, self.split.validation, settings.queries, settings.scaling, self.descriptor)
-            for each in chosen.values()
+            for drawn in selections.values()
+            for each in drawn
         ]
-        return dict(zip(chosen, self.materialize(stages), strict=True))
+        made = iter(self.materialize(stages))
+        return {key: [next(made) for _ in drawn] for key, drawn in selections.items()}
 
     def train(self, selections: dict[str, list[Artifact | None]]) -> dict[str, list[Artifact]]:
         """One network per method and seed, all for the same number of steps."""
@@ -362,6 +369,22 @@ def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> No
         raise RequestError(
             f"{place}: coverage.queries: expected at most {queries}, an equal share of each of the "
             f"{len(against.snapshots)} validation snapshots, found {job.coverage.queries}; ask for fewer."
+        )
+
+
+def check_energies_of_run(job: Job, place: str) -> None:
+    """Raises RequestError where the energies that a job states are of networks that its run does not train."""
+    stated, compared = job.energy.model_fields_set, job.evaluation
+    lost = [name for name in job.energy.methods if name not in (*compared.methods, job.select.method)]
+    if lost and "methods" in stated:
+        raise RequestError(
+            f"{place}: energy.methods: expected methods of evaluation.methods, {', '.join(compared.methods)}, found "
+            f"{', '.join(lost)}; leave them out, or add them there."
+        )
+    if job.energy.seeds > compared.seeds and "seeds" in stated:
+        raise RequestError(
+            f"{place}: energy.seeds: expected at most evaluation.seeds, {compared.seeds}, found {job.energy.seeds}; "
+            "lower it, or raise evaluation.seeds."
         )
 
 

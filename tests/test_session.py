@@ -234,6 +234,7 @@ def test_a_run_leaves_a_record_from_which_its_session_opens_again(job_file: Path
         (WorkError("scoring: the disk is full; free some."), "failed", "scoring: the disk is full; free some."),
         (ZeroDivisionError("oops"), "failed", "ZeroDivisionError: oops"),
         (KeyboardInterrupt(), "interrupted", None),
+        (SystemExit(15), "interrupted", None),
     ],
 )
 def test_what_ended_a_run_is_recorded(error: BaseException, state: str, told: str | None, job_file: Path) -> None:

@@ -19,11 +19,12 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import materialize_all
 from coreset.artifacts.stage import Part, Place
 from coreset.config import load_job
+from coreset.corpus.kept import read_kept
 from coreset.distributed.executor import RayExecutor
 from coreset.errors import RequestError
 from coreset.plan import Ledger, Rates, plan
 from coreset.session import open_session
-from coreset.stages.selection import Selection
+from coreset.stages.selection import Selection, kept_files
 from coreset.stages.training import Training
 from coreset.summary import summarise
 from coreset.sweep import Cell, Sweep, Wanted, cell_id, check_sweep
@@ -182,6 +183,7 @@ def test_what_is_left_out_is_not_asked_for(sweep_of: Callable[..., Sweep]) -> No
             r"energy\.methods: .* full, random, grand, ccs, cut-random, found loss; leave them out",
         ),
         (["energy={rates: [0.9, 0.95]}"], r"energy\.rates: .* 0\.5, 0\.9, found 0\.95; .* add them to sweep\.rates"),
+        (["energy={methods: [full], seeds: 3}"], r"energy\.seeds: expected at most sweep\.seeds, 2, found 3; lower it"),
         (["sweep.methods=[full, ccs]"], r"sweep\.methods.*expected methods that prune, found 'full'.* always trained"),
         (["sweep.epochs.methods=[full]"], r"sweep\.epochs\.methods.*found 'full', which is always trained"),
         (["training.checks=0"], r"sweep\.noise\.recipes\.best\.keep: .* training\.checks"),
@@ -283,29 +285,62 @@ def test_studies_of_the_scores_share_the_runs_that_they_have_in_common(swept: An
         counted.extend(stage for stage in stages if isinstance(stage, Training))
         return materialize_all(stages, root=swept.session.store, executor=Counting(most=0))
 
-    scores = Sweep(replace(swept.sweep.pipeline, materialize=look)).score()
+    scores = Sweep(replace(swept.sweep.pipeline, materialize=look)).score(swept.products.cells)
     assert list(scores) == [(1, 2), (2, 2), (1, 1), (1, 3)]
-    # 2 + 2 + 1 + 3 are asked for, and those of epoch 1 are the same three.
-    assert len(counted) == 8
-    assert len({stage.digest for stage in counted}) == 5
-    by_runs = {each: scores[each].manifest["recipe"]["inputs"] for each in scores}
-    models = {each: [v for k, v in inputs.items() if k.startswith("model")] for each, inputs in by_runs.items()}
-    assert models[1, 1] == models[1, 3][:1]
-    assert models[1, 2] == models[1, 3][:2]
-    assert not set(models[2, 2]) & set(models[1, 3])
+    # For each of three seeds 2 + 2 + 1 + 3 are asked for, and those of epoch 1 are the same three.
+    assert len(counted) == 3 * 8
+    assert len({stage.digest for stage in counted}) == 3 * 5
+    models = {
+        (each, seed): [v for k, v in drawn.manifest["recipe"]["inputs"].items() if k.startswith("model")]
+        for each, by_seed in scores.items()
+        for seed, drawn in enumerate(by_seed)
+    }
+    for seed in range(3):
+        assert models[(1, 1), seed] == models[(1, 3), seed][:1]
+        assert models[(1, 2), seed] == models[(1, 3), seed][:2]
+        assert not set(models[(2, 2), seed]) & set(models[(1, 3), seed])
+    assert len({model for each in models.values() for model in each}) == 3 * 5
 
 
-def test_a_cell_ranks_by_the_scores_that_it_names(swept: Any) -> None:
-    scores = swept.sweep.score()
+def test_a_cell_ranks_by_the_scores_that_it_names_those_of_its_seed(swept: Any) -> None:
+    scores = swept.sweep.score(swept.products.cells)
     used = set()
     for cell, selections in swept.products.selections.items():
-        for selection in selections:
+        for run, selection in enumerate(selections):
             inputs = {} if selection is None else selection.manifest["recipe"]["inputs"]
             # Where nothing is cut, cut-random ranks nothing: it is random.
             ranks = cell.scores is not None and (cell.method != "cut-random" or cell.cutoff)
-            assert inputs.get("scores") == (scores[cell.scores].digest if ranks else None)
+            assert inputs.get("scores") == (scores[cell.scores][run].digest if ranks else None)
             used.add(cell.scores)
     assert used == {None, *scores}
+    assert swept.products.scores.digest == scores[1, 2][0].digest == swept.sweep.pipeline.score()[1].digest
+
+
+def test_a_seed_keeps_points_of_its_own(swept: Any) -> None:
+    """Also of GraNd, which draws nothing: its seeds differ by their scores alone."""
+    train = swept.session.split.train
+    for method in ("random", "grand", "ccs", "cut-random"):
+        (cell,) = cells(swept, protocol="steps", method=method, rate=0.5)
+        kept = [
+            {
+                (digest, index)
+                for file in set(kept_files(selection, train).values())
+                for digest, rows in read_kept(file).items()
+                for index in rows.index.tolist()
+            }
+            for selection in swept.products.selections[cell]
+        ]
+        assert [len(points) for points in kept] == [3000, 3000]
+        assert kept[0] != kept[1], method
+
+
+def test_scores_that_are_not_redrawn_are_those_of_the_first_seed(sweep_of: Callable[..., Sweep]) -> None:
+    sweep = sweep_of("sweep.redraw_scores=false")
+    found = cells_of(sweep)
+    scores = sweep.score(sweep.cells(dict.fromkeys(sweep.rates, 0.3)))
+    assert found["steps grand 0.9"].seeds == 2
+    assert {len(by_seed) for by_seed in scores.values()} == {1}
+    assert scores[sweep.own_scores][0].digest == sweep.pipeline.score()[1].digest
 
 
 def test_scoring_runs_and_proxies_are_plain(swept: Any) -> None:
@@ -332,9 +367,10 @@ def test_where_nothing_is_cut_cut_random_is_random(sweep_of: Callable[..., Sweep
     assert digests["cut-random"] == digests["random"] != digests["grand"]
 
 
-def test_a_run_of_the_same_job_trains_scores_and_selects_nothing_again(
-    swept: Any, tmp_path: Path, picture: Picture
+def test_a_run_of_the_same_job_shares_what_a_sweep_made(
+    swept: Any, run_sweep: Any, sweep_job: Path, tmp_path: Path
 ) -> None:
+    """Where scores are redrawn, a run's seeds share the first and a sweep's do not."""
     store = tmp_path / "store"
     shutil.copytree(swept.session.store, store)
     executor = Counting()
@@ -343,17 +379,22 @@ def test_a_run_of_the_same_job_trains_scores_and_selects_nothing_again(
     )
     products = pipeline.run()
     done = Counter(title for title, _ in executor.done)
-    # The dataset, and the errors of two seeds of CCS where the sweep has three.
-    assert set(done) == {"extraction", "evaluation"}
-    assert done["evaluation"] == sum(len(points.snapshots) for points in pipeline.split.tests.values())
+    # The dataset, and of CCS a second network, on a coreset that a proxy for β had, and the errors of both.
+    assert done == {
+        "evaluation runs": 1,
+        "evaluation": sum(len(points.snapshots) for points in pipeline.split.tests.values()),
+        "extraction": 1,
+    }
     (own,) = [
         cell
         for cell in cells(swept, protocol="steps", method="ccs", rate=0.9)
         if swept.products.cells[cell].seeds and "methods" in swept.products.cells[cell].studies
     ]
-    assert [model.digest for model in products.models["ccs"]] == [
-        model.digest for model in swept.products.models[own][:2]
-    ]
+    mine, theirs = ([model.digest for model in made] for made in (products.models["ccs"], swept.products.models[own]))
+    assert mine[0] == theirs[0]
+    assert mine[1] not in theirs
+    shared = run_sweep(sweep_job, tmp_path / "out", "sweep.redraw_scores=false", store=store).products
+    assert mine == [model.digest for model in shared.models[own][:2]]
     assert products.cutoff == swept.products.cutoffs[0.9][0]
     # Its summary pairs the energies too.
     evaluation = summarise(pipeline, products)["evaluation"]["bulk"]
@@ -396,7 +437,7 @@ def test_beta_has_the_smallest_validation_error_at_each_rate(swept: Any) -> None
 
 def test_beta_is_chosen_for_a_sweep_even_if_no_run_takes_one(sweep_of: Callable[..., Sweep]) -> None:
     sweep = sweep_of(*RANDOM_ONLY)
-    scores = sweep.score()
+    _, scores = sweep.pipeline.score()
     assert {rate: cutoff for rate, (cutoff, _) in sweep.cutoffs(scores).items()} == {0.5: 0.3, 0.9: 0.3}
 
 
@@ -508,13 +549,15 @@ def test_a_plan_of_a_finished_sweep_has_only_the_run_left(swept: Any) -> None:
     pipeline = replace(swept.sweep.pipeline, materialize=ledger.materialize)
     figures = plan(pipeline, ledger, Rates(), 1, sweep=True)
     to_do = {title: row["artifacts"] - row["done"] for title, row in figures["stages"].items()}
-    # The dataset, and the errors of two seeds of CCS on two test sets where the sweep has three.
-    assert {title: count for title, count in to_do.items() if count} == {"extraction": 1, "evaluation": 2}
+    # The dataset, and of CCS a second network, which shares the first scores, and the errors of both on two test sets.
+    assert {title: count for title, count in to_do.items() if count} == {
+        "extraction": 1,
+        "evaluation": 2,
+        "evaluation runs": 1,
+    }
     assert figures["energies"] == 0
     done = sum(row["done"] for row in figures["stages"].values())
     assert done == len(list(swept.session.store.iterdir()))
-    alone = plan(replace(pipeline), Ledger(swept.session.store, ledger.points), Rates(), 1)
-    assert set(alone["stages"]) <= set(figures["stages"])
 
 
 # --- the command line
@@ -533,7 +576,7 @@ def test_plan_sweep_starts_nothing_and_leaves_no_trace(
     counts = [
         {name: row["artifacts"] for name, row in json.loads(each.stdout)["stages"].items()} for each in (whole, run)
     ]
-    assert counts[0]["scoring runs"] == 5 and counts[1]["scoring runs"] == 2
+    assert counts[0]["scoring runs"] == 15 and counts[1]["scoring runs"] == 2
     assert counts[0]["sweep runs"] > 30 and "sweep runs" not in counts[1]
     assert picture(tmp_path) == {}
 
@@ -557,7 +600,8 @@ def test_the_command_writes_the_figures_and_the_run_of_the_job(
     assert (tmp_path / "out" / "coreset" / "manifest.json").is_file()
     # Of the whole corpus both tell the same two networks.
     for test, found in figures["cells"][0]["tests"].items():
-        assert summary["evaluation"][test]["full"]["figures"] == found["figures"]
+        own = summary["evaluation"][test]["full"]
+        assert all(own[name] == found[name] for name in ("figures", "by_temperature", "by_composition"))
     assert sorted(path.name for path in (tmp_path / "out" / "fields").iterdir()) == [
         "test-alloy.npz",
         "test-bulk.npz",

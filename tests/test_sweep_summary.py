@@ -22,6 +22,7 @@ from coreset.stages.evaluation import predict
 from coreset.stages.scoring import read_field
 from coreset.sweep import Cell, Sweep, cell_id
 from coreset.sweep_summary import summarise_sweep
+from coreset.workflow import proxy_errors
 
 FIGURES = ["nrmse", "nmae", "h1_seminorm", "h1_norm", "electrons_lost"]
 TESTS = ["bulk", "alloy"]
@@ -141,8 +142,9 @@ def test_energies_are_those_of_the_rescaled_densities_of_the_first_seed(swept: A
         for density in (predict([model], snapshot, swept.sweep.pipeline.descriptor)[0], corpus.density(snapshot)):
             shape = density.ravel().astype(np.float64) / density.mean(dtype=np.float64)
             energies.append(2.0 * np.mean(shape**2) * snapshot.electrons**2 / abs(np.linalg.det(snapshot.cell)))
-        expected.append(abs(energies[0] - energies[1]) / 4)
-    assert cell["figures"]["energy"]["by_snapshot"] == pytest.approx(expected, rel=1e-5)
+        expected.append((energies[0] - energies[1]) / 4)
+    assert cell["energy_signed"] == pytest.approx(expected, rel=1e-5)
+    assert cell["figures"]["energy"]["by_snapshot"] == pytest.approx(np.abs(expected), rel=1e-5)
     assert len(cell["figures"]["energy"]["by_seed"]) == 1
 
 
@@ -234,6 +236,24 @@ def test_the_spectrum_adds_up_to_the_squared_error(swept: Any) -> None:
             assert sum(found["power"]) == pytest.approx(statistics.fmean(squared), rel=1e-6)
             assert len(found["edges"]) == len(found["power"]) + 1 == len(found["reference"]) + 1
             assert found["edges"] == sorted(found["edges"])
+
+
+@pytest.mark.parametrize(
+    ("test", "kind", "sizes"),
+    [("bulk", "by_temperature", {"150": 3, "450": 2}), ("alloy", "by_composition", {"Al4": 1, "Al2Mg2": 1})],
+)
+def test_the_spectrum_of_a_set_is_the_mean_of_its_parts(
+    test: str, kind: str, sizes: dict[str, int], swept: Any
+) -> None:
+    for cell in swept.figures["cells"]:
+        found = cell["tests"][test]["spectrum"]
+        compared = cell["protocol"] == "steps" and "methods" in cell["studies"]
+        assert (kind in found) == compared
+        if compared:
+            assert set(found[kind]) == set(sizes)
+            parts = [np.array(found[kind][name]) * size for name, size in sizes.items()]
+            np.testing.assert_allclose(np.sum(parts, axis=0) / sum(sizes.values()), found["power"], rtol=1e-9)
+            assert not np.allclose(*found[kind].values())
 
 
 def test_trainings_tell_steps_work_and_checks(swept: Any) -> None:
@@ -388,9 +408,53 @@ def test_coverage_stands_beside_the_floor_of_the_whole_corpus(swept: Any) -> Non
         for method, found in by_method.items():
             assert found["auc"] >= floor
             assert ("difference" in found) == (method != "ccs")
-            if method != "ccs":
-                assert found["difference"]["value"] == pytest.approx(found["auc"] - by_method["ccs"]["auc"])
+            assert sum(np.diff(found["p"]) * found["r"][1:]) == pytest.approx(found["auc"], rel=1e-9)
     assert told["0.5"]["full"]["auc"] == told["0.9"]["full"]["auc"]
+
+
+def test_coverage_is_paired_by_seed_and_its_interval_knows_seeds_and_trajectories(swept: Any) -> None:
+    validation = swept.session.split.validation
+    groups = np.array([list(validation.groups).index(snapshot.group) for snapshot in validation.snapshots])
+
+    def by_seed_and_group(method: str) -> np.ndarray:
+        """Mean distances; each of the four validation snapshots has 25 queries."""
+        drawn = swept.products.coverages[0.9][method]
+        distances = [np.min([np.load(each.path(shard["name"])) for shard in each.shards], axis=0) for each in drawn]
+        by_snapshot = np.reshape(distances, (len(drawn), 4, 25)).mean(2)
+        return np.stack([by_snapshot[:, groups == group].mean(1) for group in range(2)], axis=1)
+
+    told = swept.figures["coverage"]["0.9"]
+    own = by_seed_and_group("ccs")
+    assert own.shape == (3, 2)  # three seeds, for studies ask for that many
+    for method, other in ((method, by_seed_and_group(method)) for method in ("full", "random", "grand")):
+        rows = other - own[: len(other)] if method != "full" else other - own
+        of_seeds, of_groups = rows.mean(1).var(ddof=1) / len(rows), rows.mean(0).var(ddof=1) / 2
+        freedom = max(1.0, (of_seeds + of_groups) ** 2 / (of_seeds**2 / (len(rows) - 1) + of_groups**2))
+        half = stats.t.ppf(0.975, freedom) * math.sqrt(of_seeds + of_groups)
+        difference = told[method]["difference"]
+        assert (difference["seeds"], difference["groups"]) == (len(rows), 2)
+        assert difference["value"] == pytest.approx(rows.mean(), rel=1e-9)
+        assert difference["high"] - difference["value"] == pytest.approx(half, rel=1e-6)
+        assert told[method]["auc"] == pytest.approx(other.mean())
+        assert (told[method]["seeds"], told[method]["groups"]) == other.shape
+    assert {method: found["kept"] for method, found in told.items()} == {
+        "full": 6000,
+        **dict.fromkeys(["random", "grand", "ccs", "cut-random"], 600),
+    }
+
+
+def test_the_cuts_that_validation_cannot_tell_from_the_chosen_one_are_told(swept: Any) -> None:
+    for rate, (cutoff, proxies) in swept.products.cutoffs.items():
+        told = swept.figures["cutoffs"][f"{rate:g}"]
+        # Two seeds on two trajectories of two frames each.
+        errors = proxy_errors(proxies).reshape(2, 2, 2, 2).mean(3)
+        other = 1 - proxies.cutoffs.index(cutoff)
+        rows = errors[other] - errors[1 - other]
+        of_seeds, of_groups = rows.mean(1).var(ddof=1) / 2, rows.mean(0).var(ddof=1) / 2
+        freedom = max(1.0, (of_seeds + of_groups) ** 2 / (of_seeds**2 + of_groups**2))
+        half = stats.t.ppf(0.975, freedom) * math.sqrt(of_seeds + of_groups)
+        apart = abs(rows.mean()) > half
+        assert told["ties"] == [beta for beta in proxies.cutoffs if beta == cutoff or not apart]
 
 
 def test_sets_and_scores_are_counted(swept: Any) -> None:

@@ -8,8 +8,7 @@ The area is
 the mean Euclidean (not squared) distance from a query to its nearest point, in the unit of the features. Lower is
 better. It has nothing to do with precision and recall.
 
-Source: Pathrudkar et al., arXiv 2507.09001 (coverage); Zheng et al., arXiv 2210.15809, section 3; for the interval
-Hesterberg 2015, The American Statistician 69, 371.
+Source: Pathrudkar et al., arXiv 2507.09001 (coverage); Zheng et al., arXiv 2210.15809, section 3.
 """
 
 import warnings
@@ -22,9 +21,9 @@ from typing import no_type_check
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from numba import njit
-from scipy.special import ndtr, stdtrit
 
 from coreset.errors import DataError, RequestError
+from coreset.numerics.intervals import Estimate, crossed_interval
 
 PIECE = 65536
 """Points that FAISS sees at a time: bounds the memory of the centred copy."""
@@ -62,24 +61,14 @@ class Coverage:
     distances: Float[np.ndarray, " q"]
 
 
-@dataclass(frozen=True)
-class Difference:
-    """value: mean over the queries of a − b, negative where a covers better; interval: its 95% interval."""
-
-    value: float
-    interval: tuple[float, float]
-
-
 def coverage(
     points: Float[np.ndarray, "n d"],
     queries: Float[np.ndarray, "q d"],
     groups: Shaped[np.ndarray, " q"] | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
     threads: int = 1,
 ) -> Coverage:
     """AUC_pr of `points` as seen from `queries`, with its interval: `nearest`, then `summarise`."""
-    return summarise(nearest(points, queries, threads), groups, seed, resamples)
+    return summarise(nearest(points, queries, threads), groups)
 
 
 def nearest(
@@ -236,82 +225,49 @@ def _centred(rows: Float[np.ndarray, "n d"], centre: Float[np.ndarray, " d"]) ->
     return centred
 
 
-def summarise(
-    distances: Float[np.ndarray, " q"],
-    groups: Shaped[np.ndarray, " q"] | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-) -> Coverage:
+def summarise(distances: Float[np.ndarray, " q"], groups: Shaped[np.ndarray, " q"] | None = None) -> Coverage:
     """AUC_pr, its 95% interval and the p–r curve of the distances from each query to its nearest point, shape [q].
 
     groups: what each query belongs to (its snapshot or trajectory), shape [q]; None makes each query a group of its
-    own. The interval comes from a two-stage bootstrap: each resample draws as many groups as there are, with
-    replacement, then from each drawn group as many of its queries as it has, with replacement, and takes the mean of
-    all. Its quantiles are Hesterberg's expanded ones, Φ(∓sqrt(G / (G − 1)) t_{0.975, G−1}) for G groups, as those at
-    2.5% and 97.5% lie too close together when groups are few. It depends on the seed but not on the queries' order.
+    own. The interval is that of `mean_over_queries`.
 
-    Raises `RequestError` for shapes that do not match and for parameters out of range, `DataError` for distances that
-    are not finite.
+    Raises `RequestError` for shapes that do not match, `DataError` for distances that are not finite.
     """
     distances = _distances("distances", distances)
     ascending = np.sort(distances)
+    area = mean_over_queries(distances[None], groups)
     return Coverage(
         auc=float(ascending.mean()),
-        interval=_interval(distances, groups, seed, resamples),
+        interval=(area.low, area.high),
         p=np.arange(len(distances) + 1) / len(distances),
         r=np.concatenate([[0.0], ascending]),
         distances=distances,
     )
 
 
-def paired_difference(
-    distances_a: Float[np.ndarray, " q"],
-    distances_b: Float[np.ndarray, " q"],
-    groups: Shaped[np.ndarray, " q"] | None = None,
-    seed: int = 0,
-    resamples: int = 1000,
-) -> Difference:
-    """Mean of d_a(q) − d_b(q) over the same queries, in the same order, with the interval of `summarise`.
+def mean_over_queries(
+    values: Float[np.ndarray, "seeds q"], groups: Shaped[np.ndarray, " q"] | None = None
+) -> Estimate:
+    """The mean of distances, or of paired differences of distances, over seeds and queries, with its 95% interval.
 
-    What makes some queries hard for any set cancels, so this tells apart sets whose own intervals overlap.
+    values: one per set of points (seed) and query, shape [seeds, q]; groups as in `summarise`. Queries of a group are
+    alike, so what is sampled are groups: each enters by its mean, with its number of queries as weight, in
+    `crossed_interval`, whose Student's t knows how few they are. (Resampling two or four groups cannot: it never leaves
+    the range of their means, and held the truth in 55% and 90% of simulated cases.) It does not depend on the queries'
+    order.
+
+    Raises `RequestError` for shapes that do not match, `DataError` for values that are not finite.
     """
-    a, b = _distances("distances_a", distances_a), _distances("distances_b", distances_b)
-    if len(a) != len(b):
-        raise RequestError(
-            f"distances_b: expected {len(a)} distances, from the same queries as distances_a, found {len(b)}."
-        )
-    return Difference(float(np.sort(a - b).mean()), _interval(a - b, groups, seed, resamples))
-
-
-def _interval(
-    values: Float[np.ndarray, " q"], groups: Shaped[np.ndarray, " q"] | None, seed: int, resamples: int
-) -> tuple[float, float]:
-    """95% interval of the mean by the two-stage bootstrap; NaN for one group, which shows no spread."""
-    if seed < 0 or resamples < 1:
-        raise RequestError(f"expected seed ≥ 0 and resamples ≥ 1, found seed {seed} and resamples {resamples}.")
-    labels = np.arange(len(values)) if groups is None else np.asarray(groups)
-    if labels.shape != values.shape:
-        raise RequestError(f"groups: expected one per query, shape [{len(values)}], found {list(labels.shape)}.")
+    values = np.asarray(values, np.float64)
+    # Sums depend on the order of what they add, so that is by value, not by query.
     if groups is None:
-        values = np.sort(values)
-        sizes = np.ones(len(values), np.int64)
-    else:
-        _, member, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-        values = values[np.lexsort((values, member))]
-    if len(sizes) < 2:
-        return (float("nan"), float("nan"))
-    starts = np.cumsum(sizes) - sizes
-    random = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for resample in range(resamples):
-        drawn = random.integers(len(sizes), size=len(sizes))
-        size = np.repeat(sizes[drawn], sizes[drawn])
-        within = (random.random(len(size)) * size).astype(np.int64)
-        means[resample] = values[np.repeat(starts[drawn], sizes[drawn]) + within].mean()
-    count = len(sizes)
-    tail = ndtr(-np.sqrt(count / (count - 1)) * stdtrit(count - 1, 0.975))
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
+        return crossed_interval(values[:, np.argsort(values[0], kind="stable")])
+    labels = np.asarray(groups)
+    if labels.shape != values.shape[1:]:
+        raise RequestError(f"groups: expected one per query, shape [{values.shape[1]}], found {list(labels.shape)}.")
+    order = np.lexsort((values[0], labels))
+    _, starts, sizes = np.unique(labels[order], return_index=True, return_counts=True)
+    return crossed_interval(np.add.reduceat(values[:, order], starts, axis=1) / sizes, sizes)
 
 
 def _distances(name: str, values: Float[np.ndarray, " q"]) -> Float[np.ndarray, " q"]:

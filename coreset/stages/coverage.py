@@ -92,11 +92,10 @@ class Coverage(Stage):
     def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
         from coreset.numerics.coverage import summarise
 
-        coverage = summarise(_minima(folder, records), query_groups(self.against, self.queries))
+        coverage = summarise(_minima(folder, records))
         chosen = np.linspace(0, len(coverage.p) - 1, _CURVE).round().astype(int)
         return {
             "auc": coverage.auc,
-            "interval": list(coverage.interval) if np.isfinite(coverage.interval).all() else None,
             "queries": len(coverage.distances),
             "p": coverage.p[chosen].tolist(),
             "r": coverage.r[chosen].tolist(),
