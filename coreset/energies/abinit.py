@@ -12,7 +12,6 @@ values in it are replaced. Symmetry is not used, for a predicted density has non
 import functools
 import math
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -27,12 +26,26 @@ from scipy.special import expit
 
 from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.snapshot import Snapshot
-from coreset.energies.engine import Energy, Engine, execute, failure, require_electrons
+from coreset.energies.engine import (
+    LEAVE_OUT,
+    Energy,
+    Engine,
+    execute,
+    failure,
+    locate,
+    readable,
+    require_electrons,
+)
 from coreset.energies.pseudopotentials import Pseudopotential, find
 from coreset.errors import RequestError, WorkError
 from coreset.numerics.fourier import resample
 
 PROGRAM = "abinit"
+
+INSTALL = "install Debian's package abinit, or conda-forge's, or choose another engine"
+
+VERSION_LIMIT = 60.0
+"""Seconds after which a program that was asked for its version counts as broken."""
 
 RESIDUAL = 1e-10
 """`tolwfr`, Ha²; docs/energies.md has the error that it leaves."""
@@ -94,15 +107,16 @@ class Abinit(Engine):
         }
 
     def harris_foulkes(self, snapshot: Snapshot, density: Float[np.ndarray, "nx ny nz"], scratch: Path) -> Energy:
-        printed, _ = self._run(snapshot, density, scratch)
-        return Energy(_energy(printed, "total_energy_dc", snapshot.name))
+        energy, _ = self._run(snapshot, density, scratch)
+        return Energy(energy)
 
     def self_consistent(self, snapshot: Snapshot, scratch: Path) -> tuple[float, Float64[np.ndarray, "mx my mz"]]:
-        printed, folder = self._run(snapshot, None, scratch)
+        energy, folder = self._run(snapshot, None, scratch)
         axes = _axes(snapshot)
         grid = [self._grid(snapshot)[axis] for axis in axes]
-        density = _values(folder / "runo_DEN").reshape(grid, order="F").transpose(np.argsort(axes))
-        return _energy(printed, "total_energy", snapshot.name), np.array(density)
+        with readable(_label(snapshot), (folder / "run.log").read_text(errors="replace")):
+            density = np.array(_values(folder / "runo_DEN", math.prod(grid)))
+        return energy, density.reshape(grid, order="F").transpose(np.argsort(axes))
 
     def _files(self, snapshot: Snapshot) -> dict[int, Pseudopotential]:
         """The pseudopotential of each element, in order of atomic number; their valence charges add up."""
@@ -112,8 +126,8 @@ class Abinit(Engine):
 
     def _run(
         self, snapshot: Snapshot, density: Float[np.ndarray, "nx ny nz"] | None, scratch: Path
-    ) -> tuple[str, Path]:
-        """One step at the density, or without one to self-consistency: what ABINIT printed of it, and its folder.
+    ) -> tuple[float, Path]:
+        """One step at the density, or without one to self-consistency: the energy, Ha, and the folder of the run.
 
         Repeated with more bands where electrons reach the spare ones.
         """
@@ -121,41 +135,46 @@ class Abinit(Engine):
             bands = math.ceil(factor * snapshot.electrons / 2) + SPARE_BANDS
             folder = Path(tempfile.mkdtemp(dir=scratch))
             if density is None:
+                key, way_out = "total_energy", "raise energy.smearing"
                 chosen = f"nstep {STEPS}\ntolvrs {POTENTIAL_RESIDUAL}\nnline {LINE_STEPS}\nprtden 1"
             else:
-                # Half the cutoff and one step of one pass: quick, and the grid, which alone matters, is the same.
-                quick = f"ecut {self.settings.cutoff / 2!r}\nnstep 1\ntoldfe 1\nnnsclo 1\nnline 1\nprtden 1"
-                self._abinit(snapshot, folder, "file", quick, bands)
-                given = resample(density, self._grid(snapshot)).transpose(_axes(snapshot))
-                _values(folder / "fileo_DEN", "r+")[:] = given.ravel(order="F")
+                key, way_out = "total_energy_dc", f"lower energy.cutoff, or {LEAVE_OUT}"
+                self._write(density, snapshot, folder, bands)
                 chosen = f"nstep 1\ntolwfr {RESIDUAL}\nnnsclo {PASSES}\nnline {LINE_STEPS}\nprtden 0\n"
                 chosen += 'getden_filepath "fileo_DEN"'
-            printed = self._abinit(
-                snapshot, folder, "run", f"ecut {self.settings.cutoff!r}\n{chosen}", bands, converge=True
-            )
-            if _spare_occupation((folder / "runo_EIG").read_text(), self.settings.smearing) < EMPTY:
-                return printed, folder
+            log = self._abinit(snapshot, folder, "run", f"ecut {self.settings.cutoff!r}\n{chosen}", bands)
+            with readable(_label(snapshot), log):
+                printed = (folder / "run.abo").read_text(errors="replace")
+                if "was not enough SCF cycles to converge" in printed:
+                    raise failure(_label(snapshot), "did not converge", log, way_out)
+                energy = _energy(printed, key)
+                eigenvalues = (folder / "runo_EIG").read_text(errors="replace")
+                if _spare_occupation(eigenvalues, self.settings.smearing) < EMPTY:
+                    return energy, folder
         raise WorkError(
             f"{snapshot.name}: expected {SPARE_BANDS} empty bands among ABINIT's {bands}, found electrons in them; "
-            f"lower energy.smearing, which is {self.settings.smearing:g} Ha"
+            f"lower energy.smearing, which is {self.settings.smearing:g} Ha, or {LEAVE_OUT}"
         )
 
-    def _abinit(
-        self, snapshot: Snapshot, folder: Path, run: str, chosen: str, bands: int, *, converge: bool = False
-    ) -> str:
-        """Run ABINIT with input RUN.abi, which it names its files after; what it wrote to RUN.abo."""
+    def _write(self, density: Float[np.ndarray, "nx ny nz"], snapshot: Snapshot, folder: Path, bands: int) -> None:
+        """The density in the folder's `fileo_DEN`."""
+        # Half the cutoff and one step of one pass: quick, and the grid, which alone matters, is the same.
+        quick = f"ecut {self.settings.cutoff / 2!r}\nnstep 1\ntoldfe 1\nnnsclo 1\nnline 1\nprtden 1"
+        log = self._abinit(snapshot, folder, "file", quick, bands)
+        given = resample(density, self._grid(snapshot)).transpose(_axes(snapshot))
+        with readable(_label(snapshot), log):
+            _values(folder / "fileo_DEN", given.size, "r+")[:] = given.ravel(order="F")
+
+    def _abinit(self, snapshot: Snapshot, folder: Path, run: str, chosen: str, bands: int) -> str:
+        """Run ABINIT with input RUN.abi, which it names its files after; what it printed."""
         files = self._files(snapshot)
         for number, file in files.items():
             if not (folder / _psp8(number)).exists():
                 (folder / _psp8(number)).symlink_to(file.path.resolve())
         text = f"{chosen}\nnband {bands}\nnbdbuf {SPARE_BANDS}\n{self._system(snapshot, list(files))}"
         (folder / f"{run}.abi").write_text(text)
-        label = f"{snapshot.name}: ABINIT"
-        log = execute([_program(), f"{run}.abi"], folder, folder / f"{run}.log", label, end="abinit_abort")
-        printed = (folder / f"{run}.abo").read_text(errors="replace")
-        if converge and "was not enough SCF cycles to converge" in printed:
-            raise failure(label, "did not converge", log)
-        return printed
+        command = [_program(), f"{run}.abi"]
+        return execute(command, folder, folder / f"{run}.log", _label(snapshot), end="abinit_abort")
 
     def _system(self, snapshot: Snapshot, numbers: list[int]) -> str:
         """The part of the input that is the same in every run: atoms, cell, grid, k points, occupations."""
@@ -215,41 +234,68 @@ def _psp8(number: int) -> str:
     return f"z{number}.psp8"
 
 
-def _values(path: Path, mode: Literal["r", "r+"] = "r") -> Float64[np.ndarray, " m"]:
+def _label(snapshot: Snapshot) -> str:
+    return f"{snapshot.name}: ABINIT"
+
+
+def _values(path: Path, count: int, mode: Literal["r", "r+"] = "r") -> Float64[np.ndarray, " m"]:
     """The density in a Fortran file `_DEN`, its last record: x fastest, then y, z; the file itself with mode r+.
 
-    Each record stands between two 4-byte counts of its bytes.
+    Each record stands between two 4-byte counts of its bytes. Raises ValueError unless this one has so many values.
     """
     end = path.stat().st_size - 4
-    size = int(np.memmap(path, np.dtype("<i4"), "r", end)[0])
-    return np.memmap(path, np.dtype("<f8"), mode, end - size, size // 8)
+    if end < 8 * count + 4 or np.memmap(path, np.dtype("<i4"), "r", end)[0] != 8 * count:
+        raise ValueError(f"{path.name} does not end in {count} values of the density")
+    return np.memmap(path, np.dtype("<f8"), mode, end - 8 * count, count)
 
 
-def _energy(printed: str, key: str, name: str) -> float:
+def _energy(printed: str, key: str) -> float:
+    """What stands behind the key, Ha. Raises ValueError where that is nothing, or no finite number."""
     found = re.search(rf"^{key}\s*:\s*(\S+)$", printed, re.MULTILINE)
     if found is None:
-        raise failure(f"{name}: ABINIT", f"printed no {key}", printed)
-    return float(found[1])
+        raise ValueError(f"no {key} among what it printed")
+    energy = float(found[1])
+    if not math.isfinite(energy):
+        raise ValueError(f"{key}: {found[1]}")
+    return energy
 
 
 def _spare_occupation(eigenvalues: str, smearing: float) -> float:
-    """Occupation 2 / (1 + exp((ε − μ)/kT)) of the lowest spare band, the largest over the k points, from an `_EIG`."""
+    """Occupation 2 / (1 + exp((ε − μ)/kT)) of the lowest spare band, the largest over the k points, from an `_EIG`.
+
+    Raises ValueError for a file without them.
+    """
     fermi = re.findall(r"Fermi .*energy \(hartree\) = *(\S+)", eigenvalues)
-    bands = re.findall(r"\(reduced coord\)\n((?:[ \d.E+-]+\n)+)", eigenvalues)
-    spare = min(float(block.split()[-SPARE_BANDS]) for block in bands)
+    bands = [block.split() for block in re.findall(r"\(reduced coord\)\n((?:[ \d.E+-]+\n)+)", eigenvalues)]
+    if not fermi or min(map(len, bands), default=0) < SPARE_BANDS:
+        raise ValueError("the eigenvalues in the file _EIG are not all there")
+    spare = min(float(levels[-SPARE_BANDS]) for levels in bands)
     return float(2 * expit((float(fermi[-1]) - spare) / smearing))
 
 
 @functools.cache
 def _version(program: str) -> str:
-    return subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    """What the program prints when it is asked for its version. Raises RequestError where that is nothing."""
+    try:
+        asked = subprocess.run(
+            [program, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=VERSION_LIMIT,
+        )
+    except OSError as error:
+        found = f"that it cannot be started ({error.strerror})"
+    except subprocess.TimeoutExpired:
+        found = f"no answer within {VERSION_LIMIT:g} s"
+    else:
+        version = asked.stdout.strip()
+        if asked.returncode == 0 and version:
+            return version
+        found = f"status {asked.returncode}, {' '.join((asked.stderr.strip() or version or 'nothing printed').split())}"
+    raise RequestError(f"energy.engine: expected {program} --version to print a version, found {found}; {INSTALL}")
 
 
 def _program() -> str:
-    program = shutil.which(PROGRAM)
-    if program is None:
-        raise RequestError(
-            f"energy.engine: expected the program {PROGRAM} on the path, found none; install Debian's package abinit, "
-            "or conda-forge's, or choose another engine"
-        )
-    return program
+    return locate(PROGRAM, INSTALL)

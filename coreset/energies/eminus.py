@@ -107,7 +107,10 @@ class Eminus(Engine):
             occupations.fill()
             energy = float(scf.run())
         if not scf.is_converged:
-            raise WorkError(f"{snapshot.name}: eminus: expected convergence within {STEPS} steps, found none")
+            raise WorkError(
+                f"{snapshot.name}: eminus: expected convergence within {STEPS} steps, found none; "
+                "raise energy.smearing, or take the engine abinit"
+            )
         return energy, np.asarray(scf.n, dtype=np.float64).reshape(scf.atoms.s)
 
     def _files(self, numbers: Iterable[int]) -> dict[int, Path]:
@@ -145,6 +148,12 @@ class Eminus(Engine):
             raise RequestError(
                 f"energy.cutoff: expected at most {LARGEST_BASIS} plane waves for eminus, found {largest} at "
                 f"{self.settings.cutoff:g} Ha in {snapshot.name}; lower the cutoff, or take the engine abinit"
+            )
+        smallest = min(len(squares) for squares in atoms.Gk2c)
+        if 2 * smallest < snapshot.electrons:
+            raise RequestError(
+                f"energy.cutoff: expected a plane wave for each of {snapshot.electrons / 2:g} pairs of electrons, "
+                f"found {smallest} at {self.settings.cutoff:g} Ha in {snapshot.name}; raise the cutoff"
             )
         return atoms
 

@@ -9,9 +9,11 @@ square of ρ − ρ_scf (Harris, Phys. Rev. B 31, 1770; Foulkes and Haydock, Phy
 """
 
 import os
+import shutil
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,10 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from coreset.corpus.snapshot import Snapshot
-from coreset.errors import RequestError, WorkError
-
-CHEMICAL_ACCURACY = 1.6e-3
-"""1 kcal/mol, in Ha: per atom, the error that the paper draws its line at."""
+from coreset.errors import CoresetError, RequestError, WorkError
 
 ELECTRONS_TOLERANCE = 1e-3
 """Largest difference between the electrons of a snapshot and those of its pseudopotentials."""
@@ -35,6 +34,12 @@ ONE_PROCESS = {
     "OMPI_MCA_ess_singleton_isolated": "1",  # Open MPI would start a daemon for the single process
 }
 """Environment of a program that is to stay on one core."""
+
+LEAVE_OUT = "leave the method or rate that gave this density out of energy.methods or energy.rates"
+"""The way out that is always there, but for the reference density."""
+
+WAY_OUT = f"try another energy.smearing or, of plane waves, energy.cutoff, or {LEAVE_OUT}"
+"""Of a program that ends without a result and does not say which of its settings is to blame."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,8 @@ class Engine(ABC):
         """Whether cells of these elements (atomic numbers) could be computed here; computes nothing.
 
         Raises:
-            RequestError: the program or package is missing, or the folder, or the pseudopotential of an element.
+            RequestError: the program or package is missing or broken, or the folder is missing, or the pseudopotential
+                of an element.
         """
 
     @abstractmethod
@@ -91,7 +97,7 @@ class Engine(ABC):
 
         Raises:
             RequestError: what `check` raises, or the valence charges of the pseudopotentials do not add up to a
-                snapshot's electrons, or a snapshot is too large for the engine.
+                snapshot's electrons, or the engine cannot hold a snapshot.
         """
 
     @abstractmethod
@@ -130,24 +136,52 @@ def require_electrons(snapshot: Snapshot, valence: Mapping[int, float]) -> None:
         )
 
 
+def locate(program: str, way_out: str) -> str:
+    """The absolute path of a program, for it is started in another folder than this.
+
+    Raises:
+        RequestError: there is none on the path; ends with the way out.
+    """
+    found = shutil.which(program)
+    if found is None:
+        raise RequestError(f"energy.engine: expected the program {program} on the path, found none; {way_out}")
+    return os.path.abspath(found)
+
+
 def execute(command: list[str], scratch: Path, log: Path, label: str, *, end: str | None = None) -> str:
     """Run a program in `scratch` on one thread and return what it printed, which is kept in `log`.
 
     Raises:
-        WorkError: it ended with another status than 0; quotes the last that it printed, or the last before `end`.
+        WorkError: it could not be started, or ended with another status than 0; quotes the last that it printed, or
+            the last before `end`.
     """
     environment = {**os.environ, **ONE_PROCESS}
     with log.open("wb") as stream:
-        status = subprocess.run(
-            command, cwd=scratch, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
-        ).returncode
+        try:
+            status = subprocess.run(
+                command, cwd=scratch, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT
+            ).returncode
+        except OSError as error:
+            raise WorkError(f"{label}: could not be started ({error}); install it again on this machine") from error
     text = log.read_text(errors="replace")
     if status != 0:
         raise failure(label, f"ended with status {status}", text.split(end)[0] if end else text)
     return text
 
 
-def failure(label: str, what: str, text: str, lines: int = 12) -> WorkError:
-    """A WorkError that quotes the last lines of what a program printed."""
-    last = "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-lines:])
-    return WorkError(f"{label}: {what}; it printed last:\n{last}")
+@contextmanager
+def readable(label: str, printed: str) -> Iterator[None]:
+    """Around the reading of what a program left: files that are missing, cut short or no numbers end as a `failure`."""
+    try:
+        yield
+    except CoresetError:
+        raise
+    except (OSError, ValueError) as error:
+        way_out = f"see whether the disk is full and run again, or {LEAVE_OUT}"
+        raise failure(label, f"left no result that can be read ({error})", printed, way_out) from error
+
+
+def failure(label: str, what: str, printed: str, way_out: str = WAY_OUT, lines: int = 12) -> WorkError:
+    """A WorkError that names the way out and quotes the last lines of what a program printed."""
+    last = "\n".join([line.rstrip() for line in printed.splitlines() if line.strip()][-lines:])
+    return WorkError(f"{label}: {what}; {way_out}; it printed last:\n{last or '(nothing)'}")

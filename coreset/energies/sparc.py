@@ -10,7 +10,6 @@ Keywords: the manual of SPARC-X, github.com/SPARC-X/SPARC.
 
 import functools
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,18 +22,30 @@ from jaxtyping import Float, Float64
 from coreset.corpus.cube import read_cube, write_cube
 from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.snapshot import Snapshot
-from coreset.energies.engine import Energy, Engine, Settings, execute, failure, require_electrons
+from coreset.energies.engine import (
+    LEAVE_OUT,
+    Energy,
+    Engine,
+    Settings,
+    execute,
+    failure,
+    locate,
+    readable,
+    require_electrons,
+)
 from coreset.energies.pseudopotentials import Pseudopotential, find
 from coreset.errors import RequestError, WorkError
 from coreset.numerics.fourier import resample
 
 PROGRAM = "sparc"
 
+INSTALL = "build it from github.com/SPARC-X/SPARC, or take the engine abinit"
+
 FUNCTIONALS = {11: "GGA_PBE", -101130: "GGA_PBE"}
 """SPARC's name of a pseudopotential's exchange–correlation functional (`pspxc`)."""
 
 PASSES = 40
-"""`RHO_TRIGGER`. Of 32 atoms of Al, 4 passes (SPARC's default) leave 1e-2 Ha/atom, 10 1e-4, 20 4e-7, 40 4e-9."""
+"""`RHO_TRIGGER`. Of 32 atoms of Al, 4 passes (SPARC's default) leave 1e-2 Ha/atom, 10 1e-4, 20 4e-7, 40 7e-9."""
 
 STENCIL = 12
 """`FD_ORDER`: order of the finite differences."""
@@ -106,7 +117,7 @@ class Sparc(Engine):
         log, folder = self._run(snapshot, scratch, given=resample(density, snapshot.grid))
         found = _FIRST_STEP.search((folder / "run.out").read_text(errors="replace"))
         if found is None:
-            raise failure(f"{snapshot.name}: SPARC", "printed no energy of its first step", log)
+            raise failure(_label(snapshot), "printed no energy of its first step", log)
         return Energy(float(found[1]) * len(snapshot.numbers))
 
     def self_consistent(self, snapshot: Snapshot, scratch: Path) -> tuple[float, Float64[np.ndarray, "mx my mz"]]:
@@ -114,8 +125,9 @@ class Sparc(Engine):
         text = (folder / "run.out").read_text(errors="replace")
         found = _TOTAL.search(text)
         if found is None or "did not converge" in text:
-            raise failure(f"{snapshot.name}: SPARC", "did not converge", log)
-        _, density = read_cube(folder / "run.dens")
+            raise failure(_label(snapshot), "did not converge", log, "raise energy.smearing")
+        with readable(_label(snapshot), log):
+            _, density = read_cube(folder / "run.dens")
         return float(found[1]), np.transpose(density, np.argsort(_axes(snapshot)))
 
     def _files(self, snapshot: Snapshot) -> dict[int, Pseudopotential]:
@@ -141,16 +153,16 @@ class Sparc(Engine):
             (folder / "run.ion").write_text(ion(snapshot))
             if given is not None:
                 write_density(folder / "given.dens", snapshot, given)
-            log = execute(
-                [program, "-name", "run"], folder, folder / "run.log", f"{snapshot.name}: SPARC", end="MPI_ABORT"
-            )
+            log = execute([program, "-name", "run"], folder, folder / "run.log", _label(snapshot), end="MPI_ABORT")
             if not (folder / "run.out").is_file() or not (folder / "run.eigen").is_file():
-                raise failure(f"{snapshot.name}: SPARC", "ended without a result", log)
-            if highest_occupation((folder / "run.eigen").read_text(errors="replace"), snapshot.name) < EMPTY:
+                raise failure(_label(snapshot), "ended without a result", log)
+            with readable(_label(snapshot), log):
+                highest = highest_occupation((folder / "run.eigen").read_text(errors="replace"))
+            if highest < EMPTY:
                 return log, folder
         raise WorkError(
             f"{snapshot.name}: expected an empty state among SPARC's {states}, found electrons in the highest one; "
-            f"lower energy.smearing, which is {self.settings.smearing:g} Ha"
+            f"lower energy.smearing, which is {self.settings.smearing:g} Ha, or {LEAVE_OUT}"
         )
 
 
@@ -210,15 +222,15 @@ def write_density(path: Path, snapshot: Snapshot, density: Float64[np.ndarray, "
     write_cube(path, cell, snapshot.numbers, snapshot.positions, np.transpose(density, axes), comment)
 
 
-def highest_occupation(text: str, label: str) -> float:
+def highest_occupation(text: str) -> float:
     """Electrons, of at most 2, in the highest state of any k point, from `run.eigen`.
 
     Raises:
-        WorkError: the file holds no states.
+        ValueError: the file holds no states, or other words than numbers.
     """
     states = [(int(state), float(occupation)) for state, _, occupation in _STATE.findall(text)]
     if not states:
-        raise WorkError(f"{label}: SPARC: expected states and their occupations in run.eigen, found none")
+        raise ValueError("no states and occupations in run.eigen")
     highest = max(state for state, _ in states)
     return max(occupation for state, occupation in states if state == highest)
 
@@ -246,22 +258,26 @@ def _functional(files: Mapping[int, Pseudopotential]) -> str:
     return "GGA_PBE"
 
 
+def _label(snapshot: Snapshot) -> str:
+    return f"{snapshot.name}: SPARC"
+
+
 def _program() -> str:
-    program = shutil.which(PROGRAM)
-    if program is None:
-        raise RequestError(
-            f"energy.engine: expected the program {PROGRAM} on the path, found none; build it from "
-            "github.com/SPARC-X/SPARC, or take the engine abinit"
-        )
-    return program
+    return locate(PROGRAM, INSTALL)
 
 
 @functools.cache
 def _version(program: str) -> str:
     """The version, which SPARC prints only when it computes, from the text within the program."""
-    found = _VERSION.search(Path(program).read_bytes())
+    try:
+        found = _VERSION.search(Path(program).read_bytes())
+    except OSError as error:
+        raise RequestError(
+            f"energy.engine: expected to read {program}, found {error.strerror}; make it readable, or {INSTALL}"
+        ) from None
     if found is None:
         raise RequestError(
-            f"{program}: expected SPARC-X, found a program that does not name its version as SPARC-X does"
+            f"energy.engine: {program}: expected SPARC-X, found a program that does not name its version as SPARC-X "
+            f"does; {INSTALL}"
         )
     return found[1].decode()

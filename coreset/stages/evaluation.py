@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,7 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
+from coreset.errors import DataError
 from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.fourier import power_spectrum, sobolev
 from coreset.numerics.metrics import electrons_lost, nmae, nrmse
@@ -69,21 +72,42 @@ class Evaluation(Stage):
         snapshot: Snapshot = part.payload
         density = open_corpus(self.points.corpus).density(snapshot, 0, snapshot.points)
         predicted = predict(self._networks, snapshot, self.descriptor, context.device)
-        figures = field_figures(predicted, density, snapshot)
+        figures = field_figures(predicted, density, snapshot, [network_of(model) for model in self.models])
         path.write_text(json.dumps({"snapshot": snapshot.name, **figures}))
         return figures
 
 
-def field_figures(predicted: np.ndarray, density: np.ndarray, snapshot: Snapshot) -> dict[str, Any]:
-    """The figures of `Evaluation`, each a list over models; densities of shape [models, points] and [points]."""
+def network_of(model: Artifact) -> str:
+    """What a message calls a network: the artifact that holds it."""
+    return f"network {model.folder.name}"
+
+
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Puts the place before the DataError of a formula, which knows neither snapshot nor network."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error
+
+
+def field_figures(
+    predicted: np.ndarray, density: np.ndarray, snapshot: Snapshot, names: Sequence[str]
+) -> dict[str, Any]:
+    """The figures of `Evaluation`, each a list over models; densities of shape [models, points] and [points].
+
+    Raises:
+        DataError: those of `nrmse`, `nmae`; begins with the names of the snapshot and of the model.
+    """
     found: dict[str, list[float]] = {name: [] for name in FIGURES}
     power = []
     reference = power_spectrum(density.reshape(snapshot.grid).astype(np.float64), snapshot.cell)
-    for prediction in predicted:
+    for name, prediction in zip(names, predicted, strict=True):
+        with naming(f"{snapshot.name}: {name}"):
+            found["nrmse"].append(nrmse(prediction, density))
+            found["nmae"].append(nmae(prediction, density))
         error = (prediction.astype(np.float64) - density).reshape(snapshot.grid)
         norms = sobolev(error, snapshot.cell)
-        found["nrmse"].append(nrmse(prediction, density))
-        found["nmae"].append(nmae(prediction, density))
         found["h1_seminorm"].append(norms.seminorm)
         found["h1_norm"].append(norms.norm)
         found["electrons_lost"].append(electrons_lost(prediction, snapshot.electrons, snapshot.volume))

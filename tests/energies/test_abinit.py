@@ -1,7 +1,10 @@
 """The oracle is ABINIT's own self-consistent energy: F_HF equals it at its density, and departs from it by squares."""
 
 import json
+import os
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +27,34 @@ SETTINGS = Settings(cutoff=5.0, smearing=0.004)
 
 EXACT = 1e-6
 """What the issue allows between F_HF[ρ_scf] and E_scf, Ha."""
+
+
+STAND_IN = (
+    f"#!{sys.executable}\n"
+    + """
+import math, re, struct, sys
+if sys.argv[1] == "--version":
+    sys.exit(print("9.9"))
+points = math.prod(map(int, re.search(r"ngfft((?:\\s+\\d+){3})", open(sys.argv[1]).read())[1].split()))
+if sys.argv[1] == "file.abi":
+    mark = struct.pack("<i", 8 * points)
+    open("fileo_DEN", "wb").write(b"header" + mark + bytes(8 * points) + mark)
+else:
+    open("run.abo", "w").write("total_energy_dc     : -2.5E+00\\n")
+    eigenvalues = " Fermi (or HOMO) energy (hartree) =   0.1\\n kpt#   1, kpt=  0.0  0.0  0.0 (reduced coord)\\n"
+    open("runo_EIG", "w").write(eigenvalues + "  -0.2   5.0   5.1   5.2   5.3\\n")
+print("last words")
+"""
+)
+"""Prints and leaves what ABINIT does, as far as it is read."""
+
+
+def _install(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script is the only program on the path, and called abinit."""
+    folder.mkdir()
+    (folder / "abinit").write_text(script)
+    (folder / "abinit").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
 
 
 @dataclass(frozen=True)
@@ -66,6 +97,20 @@ def test_the_density_lies_where_the_atoms_are(solved: Solved) -> None:
 def test_harris_foulkes_of_the_converged_density_is_the_converged_energy(solved: Solved, tmp_path: Path) -> None:
     found = solved.engine.harris_foulkes(solved.cell, solved.density, tmp_path)
     assert abs(found.free_energy - solved.energy) < EXACT
+
+
+@needs_abinit
+def test_so_it_is_with_entropy(pseudopotentials: Path, make_cell: Callable[..., Snapshot], tmp_path: Path) -> None:
+    engine, cell = Abinit(replace(SETTINGS, smearing=0.015), pseudopotentials), make_cell()
+    energy, density = engine.self_consistent(cell, tmp_path)
+    assert abs(engine.harris_foulkes(cell, density, tmp_path).free_energy - energy) < EXACT
+    entropies = [
+        float(value)
+        for run in tmp_path.glob("*/run.abo")
+        for value in re.findall(r"'-kT\*entropy' *: *(\S+)", run.read_text())
+    ]
+    assert len(entropies) >= 4  # two tables of each run
+    assert max(entropies) < -1e-3
 
 
 @needs_abinit
@@ -119,11 +164,10 @@ def test_k_points_follow_the_axes_of_a_left_handed_cell(solved: Solved, pseudopo
 
 @needs_abinit
 def test_a_coarser_density_is_resampled(solved: Solved, make_cell: Callable[..., Snapshot], tmp_path: Path) -> None:
-    smooth = np.full((8, 9, 10), 4.0 / solved.cell.volume)
-    fine = np.full(solved.cell.grid, 4.0 / solved.cell.volume)
-    coarse = solved.engine.harris_foulkes(make_cell(grid=(8, 9, 10)), smooth, tmp_path)
-    same = solved.engine.harris_foulkes(solved.cell, fine, tmp_path)
-    assert coarse.free_energy == pytest.approx(same.free_energy, abs=EXACT)
+    coarse, fine = (4.0 / solved.cell.volume * (1 + 0.2 * _smooth(grid)) for grid in ((8, 9, 10), solved.cell.grid))
+    here = solved.engine.harris_foulkes(make_cell(grid=(8, 9, 10)), coarse, tmp_path)
+    there = solved.engine.harris_foulkes(solved.cell, fine, tmp_path)
+    assert here.free_energy == pytest.approx(there.free_energy, abs=EXACT)
 
 
 @needs_abinit
@@ -134,7 +178,9 @@ def test_bands_are_added_until_the_highest_are_empty(
     found = solved.engine.harris_foulkes(solved.cell, solved.density, tmp_path)
     assert abs(found.free_energy - solved.energy) < EXACT
     monkeypatch.setattr(abinit, "BANDS", (0.5,))
-    with pytest.raises(WorkError, match=r"cells/alh: expected 4 empty bands .* lower energy\.smearing"):
+    with pytest.raises(
+        WorkError, match=r"cells/alh: expected 4 empty bands .* lower energy\.smearing.* energy\.methods"
+    ):
         solved.engine.harris_foulkes(solved.cell, solved.density, tmp_path)
 
 
@@ -143,8 +189,17 @@ def test_a_diagonalisation_that_does_not_converge_is_an_error(
     solved: Solved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(abinit, "PASSES", 1)
-    with pytest.raises(WorkError, match=r"cells/alh: ABINIT: did not converge"):
+    with pytest.raises(WorkError, match=r"cells/alh: ABINIT: did not converge; lower energy\.cutoff, or leave"):
         solved.engine.harris_foulkes(solved.cell, solved.density, tmp_path)
+
+
+@needs_abinit
+def test_a_cycle_that_does_not_converge_is_an_error(
+    solved: Solved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abinit, "STEPS", 2)
+    with pytest.raises(WorkError, match=r"cells/alh: ABINIT: did not converge; raise energy\.smearing; it printed"):
+        solved.engine.self_consistent(solved.cell, tmp_path)
 
 
 @needs_abinit
@@ -153,8 +208,91 @@ def test_a_failure_quotes_what_abinit_said(
 ) -> None:
     cell = make_cell()
     engine = Abinit(replace(SETTINGS, smearing=-0.004), pseudopotentials)
-    with pytest.raises(WorkError, match=r"(?s)cells/alh: ABINIT: ended with status \d+; it printed last:.*tsmear"):
+    with pytest.raises(WorkError, match=r"(?s)cells/alh: ABINIT: ended with status \d+; try another energy.*tsmear"):
         engine.harris_foulkes(cell, np.ones(cell.grid), tmp_path)
+
+
+def test_what_a_program_leaves_is_read(
+    pseudopotentials: Path, make_cell: Callable[..., Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule of which the cases below are exceptions; here from a path that is relative to another folder."""
+    _install(tmp_path / "bin", STAND_IN, monkeypatch)
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"bin{os.pathsep}/nowhere")
+    engine, cell = Abinit(SETTINGS, pseudopotentials), make_cell()
+    engine.require([cell])
+    assert engine.identity([1])["version"] == "9.9"
+    density = np.random.default_rng(0).uniform(size=cell.grid)
+    assert engine.harris_foulkes(cell, density, tmp_path / "scratch").free_energy == -2.5
+    (written,) = (tmp_path / "scratch").glob("*/fileo_DEN")
+    assert np.array_equal(np.frombuffer(written.read_bytes()[10:-4]), density.ravel(order="F"))  # 16, 15, 18: no change
+
+
+@pytest.mark.parametrize(
+    ("there", "instead", "message"),
+    [
+        ('open("run.abo"', 'open("other"', r"No such file .*run\.abo"),
+        ('open("runo_EIG"', 'open("other"', r"No such file .*runo_EIG"),
+        ('open("fileo_DEN"', 'open("other"', r"No such file .*fileo_DEN"),
+        ("8 * points", "8 * (points - 1)", "fileo_DEN does not end in 4320 values"),
+        ("+ bytes(8 * points) + mark", "", "fileo_DEN does not end in 4320 values"),
+        ('b"header" + mark + bytes(8 * points) + mark', 'b""', "fileo_DEN does not end in 4320 values"),
+        ("-2.5E+00", "NaN", "total_energy_dc: NaN"),
+        ("-2.5E+00", "******", r"could not convert string to float: '\*+'"),
+        ("total_energy_dc", "total_energy", "no total_energy_dc among what it printed"),
+        ("  -0.2   5.0   5.1   5.2   5.3", "", "eigenvalues in the file _EIG are not all there"),
+        ("  -0.2   5.0   5.1   5.2   5.3", "  -0.2", "eigenvalues in the file _EIG are not all there"),
+    ],
+)
+def test_files_that_cannot_be_read_are_a_failure(
+    there: str,
+    instead: str,
+    message: str,
+    pseudopotentials: Path,
+    make_cell: Callable[..., Snapshot],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert there in STAND_IN
+    _install(tmp_path / "bin", STAND_IN.replace(there, instead), monkeypatch)
+    cell = make_cell()
+    expected = rf"(?s)^cells/alh: ABINIT: left no result that can be read \(.*{message}.*\); .*disk.*\nlast words$"
+    with pytest.raises(WorkError, match=expected):
+        Abinit(SETTINGS, pseudopotentials).harris_foulkes(cell, np.ones(cell.grid), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("#!/bin/sh\necho no libnetcdf.so >&2\nexit 127\n", "status 127, no libnetcdf.so"),
+        ("#!/bin/sh\n", "status 0, nothing printed"),
+        ("\x7fELF", r"that it cannot be started \(Exec format error\)"),
+        ("#!/nowhere/python\n", r"that it cannot be started \(No such file or directory\)"),
+        ("#!/bin/sh\nexec /bin/sleep 60\n", r"no answer within 0\.2 s"),
+    ],
+)
+def test_a_program_that_does_not_tell_its_version_is_told_before_any_work(
+    script: str, found: str, pseudopotentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path / "bin", script, monkeypatch)
+    if "sleep" in script:
+        monkeypatch.setattr(abinit, "VERSION_LIMIT", 0.2)
+    engine = Abinit(SETTINGS, pseudopotentials)
+    for ask in (lambda: engine.check([1]), lambda: engine.require([]), lambda: engine.identity([1])):
+        with pytest.raises(
+            RequestError, match=rf"^energy\.engine: expected .*/abinit --version .*, found {found}; install Debian's"
+        ):
+            ask()
+
+
+def test_a_program_that_may_not_be_started_is_none(
+    pseudopotentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path / "bin", STAND_IN, monkeypatch)
+    (tmp_path / "bin" / "abinit").chmod(0o644)
+    with pytest.raises(RequestError, match=r"expected the program abinit on the path, found none; install"):
+        Abinit(SETTINGS, pseudopotentials).check([1])
 
 
 def test_electrons_that_the_pseudopotentials_do_not_have(
@@ -181,7 +319,16 @@ def test_snapshots_that_cannot_be_computed_are_told_before_any_work(
 
 @needs_abinit
 @pytest.mark.parametrize(
-    ("name", "value"), [("PASSES", 61), ("LINE_STEPS", 9), ("BANDS", (1.3,)), ("SPARE_BANDS", 5), ("EMPTY", 1e-6)]
+    ("name", "value"),
+    [
+        ("RESIDUAL", 1e-9),
+        ("PASSES", 61),
+        ("LINE_STEPS", 9),
+        ("BANDS", (1.3,)),
+        ("SPARE_BANDS", 5),
+        ("EMPTY", 1e-6),
+        ("_version", lambda program: "9.8.7"),
+    ],
 )
 def test_identity_is_of_all_that_a_diagonalisation_is_told(
     name: str, value: Any, pseudopotentials: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ import logging
 import shutil
 import sys
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -15,7 +16,7 @@ from coreset.corpus.snapshot import Snapshot
 from coreset.energies import eminus as engine_module
 from coreset.energies.eminus import Eminus, exchange_correlation, hamiltonian, hartree_potential, occupied
 from coreset.energies.engine import Settings
-from coreset.errors import RequestError
+from coreset.errors import RequestError, WorkError
 
 SETTINGS = Settings(cutoff=6.0, smearing=0.005)
 
@@ -118,7 +119,7 @@ def test_moving_atoms_and_density_by_grid_steps_changes_nothing(solved: Solved, 
 
 
 def test_a_coarser_density_is_resampled(solved: Solved, tmp_path: Path) -> None:
-    coarse, fine = (np.full(grid, 4.0 / solved.cell.volume) for grid in ((5, 6, 7), solved.cell.grid))
+    coarse, fine = (4.0 / solved.cell.volume * (1 + 0.2 * _smooth(grid)) for grid in ((5, 6, 7), solved.cell.grid))
     here = ENGINE.harris_foulkes(solved.cell, fine, tmp_path)
     there = ENGINE.harris_foulkes(replace(solved.cell, grid=(5, 6, 7)), coarse, tmp_path)
     assert there.free_energy == pytest.approx(here.free_energy, abs=EXACT)
@@ -195,6 +196,22 @@ def test_a_basis_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ENGINE.harris_foulkes(cell, np.ones(cell.grid), tmp_path)
 
 
+def test_a_basis_that_is_too_small() -> None:
+    cell = _cell([3, 1], 4.0)
+    with pytest.raises(
+        RequestError, match=r"energy\.cutoff: expected a plane wave for each of 2 pairs .* found 1 at 0\.1 Ha .*; raise"
+    ):
+        Eminus(replace(SETTINGS, cutoff=0.1)).require([cell])
+
+
+def test_a_cycle_that_does_not_converge_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "STEPS", 1)
+    with pytest.raises(
+        WorkError, match=r"cells/small: eminus: expected convergence within 1 steps, .*; raise energy\."
+    ):
+        ENGINE.self_consistent(_cell([3, 1], 4.0), tmp_path)
+
+
 def test_snapshots_that_cannot_be_computed_are_told_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "free_energy", lambda *_: pytest.fail("an energy was computed"))
     ENGINE.require([_cell([3, 1], 4.0)])
@@ -247,6 +264,22 @@ def test_identity_is_of_contents_and_settings() -> None:
         replace(SETTINGS, kpoints=(1, 1, 2)),
     ):
         assert Eminus(other).identity([1, 3]) != identity
+
+
+@pytest.mark.parametrize(("name", "value"), [("DENSITY_FLOOR", 1e-11), ("FUNCTIONAL", "pade")])
+def test_identity_is_of_all_that_a_diagonalisation_is_told(
+    name: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ENGINE.identity([1])
+    monkeypatch.setattr(engine_module, name, value)
+    assert ENGINE.identity([1])["settings"] != before["settings"]
+
+
+def test_identity_is_of_the_version_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = ENGINE.identity([1])
+    assert before["version"] == metadata.version("eminus")
+    monkeypatch.setattr(engine_module._package(), "__version__", "9.9")
+    assert ENGINE.identity([1]) == {**before, "version": "9.9"}
 
 
 def test_the_import_leaves_logs_and_tensors_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,7 +120,9 @@ def test_electrons_in_the_highest_state_are_an_error(
     _install(tmp_path / "bin", STAND_IN, monkeypatch)
     monkeypatch.setattr(sparc, "STATES", (1.2,))
     cell = make_cell()
-    with pytest.raises(WorkError, match=r"cells/alh: expected an empty state among SPARC's 7, .* lower energy\.smear"):
+    with pytest.raises(
+        WorkError, match=r"cells/alh: expected an empty state among SPARC's 7, .* lower energy\.smear.* energy\.methods"
+    ):
         Sparc(SETTINGS, pseudopotentials).harris_foulkes(cell, np.ones(cell.grid), tmp_path)
 
 
@@ -127,7 +130,9 @@ def test_a_run_that_does_not_converge_is_an_error(
     pseudopotentials: Path, make_cell: Callable[..., Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _install(tmp_path / "bin", STAND_IN.replace("NSTATES: 8", "NSTATES: 7"), monkeypatch)
-    with pytest.raises(WorkError, match=r"(?s)cells/alh: SPARC: did not converge; .*The program took"):
+    with pytest.raises(
+        WorkError, match=r"(?s)cells/alh: SPARC: did not converge; raise energy\.smearing; .*The program took"
+    ):
         Sparc(SETTINGS, pseudopotentials).self_consistent(make_cell(), tmp_path)
 
 
@@ -137,7 +142,11 @@ def test_a_run_that_does_not_converge_is_an_error(
         ("echo '[FATAL] no such key'; echo MPI_ABORT was invoked; exit 1", r"status 1; .*no such key$"),
         ("echo nothing; exit 0", r"ended without a result; .*nothing"),
         ("touch run.out; echo '1 0.5 0.0' > run.eigen; echo odd", r"printed no energy of its first step; .*odd"),
-        ("touch run.out run.eigen", r"expected states and their occupations in run\.eigen, found none"),
+        ("touch run.out run.eigen", r"left no result that can be read \(no states and occupations in run\.eigen\)"),
+        (
+            "touch run.out; echo '1 0.5 odd' > run.eigen",
+            r"left no result that can be read \(could not convert .* 'odd'",
+        ),
     ],
 )
 def test_a_failure_quotes_what_sparc_said(
@@ -214,9 +223,9 @@ def test_the_highest_state_of_every_k_point_counts() -> None:
     first = "n        eigval        occ\n1       -2.2E-01     2.000000000000\n"
     text = f"{first}2        7.9E-02     0.000000000000\n\nkred #2 = (0.5,0.0,0.0)\nweight = 0.5\n"
     text += f"{first}2        7.9E-02     0.250000000000\n"
-    assert highest_occupation(text, "x") == 0.25
-    with pytest.raises(WorkError, match=r"x: SPARC: expected states"):
-        highest_occupation("", "x")
+    assert highest_occupation(text) == 0.25
+    with pytest.raises(ValueError, match=r"no states"):
+        highest_occupation("")
 
 
 def test_electrons_that_the_pseudopotentials_do_not_have(
@@ -275,6 +284,42 @@ def test_identity_is_of_contents_and_settings(
     assert Sparc(replace(SETTINGS, cutoff=6.0), pseudopotentials).identity([1, 13]) == identity
     for other in (replace(SETTINGS, smearing=0.02), replace(SETTINGS, kpoints=(1, 1, 2))):
         assert Sparc(other, pseudopotentials).identity([1, 13]) != identity
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STATES", (1.3,)),
+        ("SPARE_STATES", 6),
+        ("EMPTY", 1e-6),
+        ("PASSES", 41),
+        ("STENCIL", 10),
+        ("POISSON_TOLERANCE", 1e-8),
+        ("CHARGE_TOLERANCE", 1e-7),
+        ("_version", lambda program: "another"),
+    ],
+)
+def test_identity_is_of_all_that_a_diagonalisation_is_told(
+    name: str, value: Any, pseudopotentials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path / "bin", STAND_IN, monkeypatch)
+    engine = Sparc(SETTINGS, pseudopotentials)
+    before = engine.identity([1])
+    monkeypatch.setattr(sparc, name, value)
+    assert engine.identity([1]) != before
+
+
+def test_a_program_from_a_path_that_is_relative(
+    pseudopotentials: Path, make_cell: Callable[..., Snapshot], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install(tmp_path / "bin", STAND_IN, monkeypatch)
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"bin{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.setattr(sparc, "STATES", (1.5,))
+    cell = make_cell()
+    found = Sparc(SETTINGS, pseudopotentials).harris_foulkes(cell, np.ones(cell.grid), tmp_path / "scratch")
+    assert found.free_energy == -2.5
 
 
 @dataclass(frozen=True)

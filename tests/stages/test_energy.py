@@ -12,17 +12,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreset.artifacts.executor import SerialExecutor
+from coreset.artifacts.executor import SerialContext, SerialExecutor
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import materialize
+from coreset.atomic import TEMPORARY
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
 from coreset.energies.engine import Energy, Engine, Settings
-from coreset.errors import WorkError
+from coreset.errors import DataError, RequestError, WorkError
 from coreset.learning.network import Architecture, Normalisation, build, load
 from coreset.numerics.descriptors import Descriptor
-from coreset.stages.energy import HarrisFoulkes, energy_errors, spread_evenly
+from coreset.stages.energy import HarrisFoulkes, energy_differences, spread_evenly
 from coreset.stages.evaluation import predict
 
 DESCRIPTOR = Descriptor(neighbours=4)
@@ -103,11 +104,11 @@ def test_delta_e_is_that_of_the_rescaled_densities(
             assert shard["figures"] == {"free_energy": pytest.approx(energy, rel=1e-10), "atoms": 5}
             energies.append(energy)
         assert energies[0] != pytest.approx(energies[1], rel=1e-3)
-        expected.append(abs(energies[0] - energies[1]) / 5)
-    assert energy_errors([of_model], [of_reference]) == pytest.approx(expected, rel=1e-8)
+        expected.append((energies[0] - energies[1]) / 5)
+    assert energy_differences([of_model], [of_reference]) == pytest.approx(expected, rel=1e-8)
 
 
-def test_an_energy_error_is_absolute_and_per_atom(tmp_path: Path) -> None:
+def test_an_energy_difference_is_per_atom_and_keeps_its_sign(tmp_path: Path) -> None:
     def artifact(name: str, *energies: float) -> Artifact:
         (tmp_path / name).mkdir()
         shards = [{"figures": {"free_energy": e, "atoms": atoms}} for e, atoms in zip(energies, (4, 8), strict=True)]
@@ -115,14 +116,14 @@ def test_an_energy_error_is_absolute_and_per_atom(tmp_path: Path) -> None:
         return Artifact(tmp_path / name)
 
     one, other = artifact("a", -10.0, -20.0), artifact("b", -12.0, -16.0)
-    assert energy_errors([one], [other]).tolist() == [0.5, 0.5]
-    assert energy_errors([one, other], [other, one]).tolist() == [0.5] * 4
+    assert energy_differences([one], [other]).tolist() == [0.5, -0.5]
+    assert energy_differences([one, other], [other, one]).tolist() == [0.5, -0.5, -0.5, 0.5]
 
 
 def test_the_engine_is_given_electrons_on_the_grid_and_a_folder_that_goes(
     points: SnapshotSet, network: Artifact, tmp_path: Path
 ) -> None:
-    made(HarrisFoulkes(points, Recorded(SETTINGS), DESCRIPTOR, network), tmp_path)
+    artifact = made(HarrisFoulkes(points, Recorded(SETTINGS), DESCRIPTOR, network), tmp_path)
     assert [name for name, _, _ in Recorded.seen] == [snapshot.name for snapshot in points.snapshots]
     for snapshot, (_, density, scratch) in zip(points.snapshots, Recorded.seen, strict=True):
         assert density.dtype == np.float64
@@ -130,7 +131,9 @@ def test_the_engine_is_given_electrons_on_the_grid_and_a_folder_that_goes(
         volume = abs(np.linalg.det(snapshot.cell))
         assert density.mean() * volume == pytest.approx(snapshot.electrons, rel=1e-12)
         assert not scratch.exists()
-        assert tmp_path not in scratch.parents
+        # Where it is swept after a worker that was killed; see tests/artifacts.
+        assert scratch.parent == artifact.folder
+        assert scratch.name.startswith(TEMPORARY)
     assert len({scratch for _, _, scratch in Recorded.seen}) == 3
 
 
@@ -146,6 +149,86 @@ def test_what_was_computed_before_a_failure_is_not_computed_again(
     made(stage, tmp_path)
     made(stage, tmp_path)
     assert [name for name, _, _ in Recorded.seen] == names
+
+
+def test_a_run_that_was_overtaken_by_another_one_in_the_same_store_is_done(
+    points: SnapshotSet, squares: Callable[..., Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one finishes the artifact, and with it sweeps our scratch, of which the engine fails."""
+    stage = HarrisFoulkes(points, squares(SETTINGS), DESCRIPTOR)
+    compute, overtaken = squares.harris_foulkes, False
+
+    def overtake(self: Engine, snapshot: Snapshot, density: np.ndarray, scratch: Path) -> Energy:
+        nonlocal overtaken
+        if not overtaken:
+            overtaken = True
+            made(stage, tmp_path)
+            assert not scratch.exists()
+            raise WorkError(f"{snapshot.name}: no scratch")
+        return compute(self, snapshot, density, scratch)
+
+    monkeypatch.setattr(squares, "harris_foulkes", overtake)
+    assert len(made(stage, tmp_path).shards) == 3
+
+
+def _identify(monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
+    stated = {"engine": "recorded", "version": "9.6.2", "settings": {"cutoff": 3.0}, "pseudopotentials": {"H": "1a"}}
+    monkeypatch.setattr(Recorded, "identity", lambda self, numbers: {**stated, **changed})
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"version": "9.8"}, r"version 9\.8 instead of 9\.6\.2;"),
+        ({"pseudopotentials": {"H": "2b"}}, r"pseudopotentials\.H 2b instead of 1a;"),
+        (
+            {"version": "9.8", "pseudopotentials": {"H": "1a", "O": "3c"}},
+            r"pseudopotentials\.O 3c instead of None, version 9\.8 instead of 9\.6\.2;",
+        ),
+    ],
+)
+def test_a_worker_with_another_engine_than_the_digest_states_computes_nothing(
+    changed: dict[str, Any], told: str, points: SnapshotSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _identify(monkeypatch)
+    stage = HarrisFoulkes(points, Recorded(SETTINGS), DESCRIPTOR)
+    digest, (part, *_) = stage.digest, stage.parts()
+    stage.compute(part, None, tmp_path / "same.json", SerialContext(print))
+    _identify(monkeypatch, **changed)
+    for worker in (stage, replace(stage)):  # with and without what it knew when it travelled
+        with pytest.raises(
+            WorkError, match=rf"^{points.snapshots[0].name}: on the machine .* expected .* found {told}"
+        ):
+            worker.compute(part, None, tmp_path / "other.json", SerialContext(print))
+    assert [path.name for path in tmp_path.iterdir()] == ["same.json"]
+    assert len(Recorded.seen) == 1
+    assert replace(stage).digest != digest
+
+
+def test_a_worker_without_the_engine_is_failed_work(
+    points: SnapshotSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = HarrisFoulkes(points, Recorded(SETTINGS), DESCRIPTOR)
+    part, *_ = stage.parts()
+
+    def missing(self: Engine, numbers: Any) -> dict[str, Any]:
+        raise RequestError("energy.engine: expected the program abinit on the path, found none; install it")
+
+    monkeypatch.setattr(Recorded, "identity", missing)
+    with pytest.raises(WorkError, match=r"^train/a_.*: on the machine .*: energy\.engine: expected the program"):
+        stage.compute(part, None, tmp_path / "shard.json", SerialContext(print))
+
+
+def test_a_density_that_is_none_is_told_by_snapshot_and_network(
+    points: SnapshotSet, network: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = points.snapshots[0].name
+    stage = HarrisFoulkes(points, Recorded(SETTINGS), DESCRIPTOR, network)
+    monkeypatch.setattr(HarrisFoulkes, "_density", lambda self, snapshot: np.zeros(snapshot.points))
+    with pytest.raises(DataError, match=rf"^{name}: network {network.folder.name}: .*found 0\.0 electrons of 15"):
+        made(stage, tmp_path)
+    with pytest.raises(DataError, match=rf"^{name}: reference density: .*found 0\.0 electrons of 15"):
+        made(replace(stage, model=None), tmp_path)
 
 
 def test_the_digest_knows_engine_and_contents_and_no_path(

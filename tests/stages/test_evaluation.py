@@ -12,8 +12,10 @@ import torch
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import materialize
+from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
+from coreset.errors import DataError
 from coreset.learning.network import Architecture, Normalisation, build, load
 from coreset.numerics.descriptors import Descriptor, describe
 from coreset.numerics.fourier import power_spectrum, sobolev
@@ -94,11 +96,23 @@ def test_the_digest_knows_the_electrons(stage: Evaluation) -> None:
 
 def test_a_perfect_prediction_has_no_error(stage: Evaluation, small_made: list[Any]) -> None:
     snapshot, density = small_made[0]
-    figures = field_figures(density.reshape(1, -1), density.ravel(), snapshot)
+    figures = field_figures(density.reshape(1, -1), density.ravel(), snapshot, ["network a"])
     assert [figures[name] for name in ("nrmse", "nmae", "h1_seminorm", "h1_norm")] == [[0.0]] * 4
     volume = abs(np.linalg.det(snapshot.cell))
     lost = snapshot.electrons - density.mean(dtype=np.float64) * volume
     assert figures["electrons_lost"] == [pytest.approx(lost)]
+
+
+def test_a_prediction_that_is_no_density_is_told_by_snapshot_and_network(
+    stage: Evaluation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverged(models: list[Any], snapshot: Snapshot, *_: Any) -> np.ndarray:
+        return np.stack([np.ones(snapshot.points), np.full(snapshot.points, np.nan)])
+
+    monkeypatch.setattr(evaluation, "predict", diverged)
+    expected = rf"^{stage.points.snapshots[0].name}: network {stage.models[1].folder.name}: expected finite values"
+    with pytest.raises(DataError, match=expected):
+        materialize(stage, root=tmp_path, executor=SerialExecutor())
 
 
 def test_figures_do_not_depend_on_how_the_grid_is_cut(
