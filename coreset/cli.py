@@ -95,8 +95,10 @@ def run(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, .
     from coreset.report.table import print_summary
     from coreset.session import open_session, package
     from coreset.summary import summarise
+    from coreset.workflow import check_energies_of_run
 
     session = open_session(job, out, store, overrides)
+    check_energies_of_run(session.job, str(job))
     with _executor(session.job) as executor, session.recorded(executor) as pipeline:
         products = pipeline.run()
         package(session, products)
@@ -150,12 +152,16 @@ def sweep(job: Path, out: Path | None, store: Path | None, overrides: tuple[str,
 def report(directory: Path, out: Path | None) -> None:
     """One self-contained HTML page: what was kept, what it costs, what it saves, and the evidence."""
     from coreset.atomic import write_bytes
+    from coreset.report.evidence import read_evidence
     from coreset.report.page import build_page
     from coreset.session import absolute_output
 
-    page = build_page(directory)
+    evidence = read_evidence(directory)
+    page = build_page(evidence)
     destination = absolute_output(out or directory / "report.html", "--out")
     write_bytes(destination, page.encode())
+    if evidence.note:
+        _err.print(f"coreset: {evidence.note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     click.echo(f"{_shown(destination)}: {destination.stat().st_size / 1e6:.1f} MB")
 
 
@@ -201,7 +207,7 @@ def plan(
     from coreset.report.plan import print_plan
     from coreset.session import open_session
     from coreset.sweep import Sweep, check_sweep
-    from coreset.workflow import Pipeline
+    from coreset.workflow import Pipeline, check_energies_of_run
 
     session = open_session(job, out, store, overrides)
     session.folder.expect_free_for(session.job.name)
@@ -209,6 +215,8 @@ def plan(
     pipeline = Pipeline(session.job, session.split, ledger.materialize, session.engine, planning.known_cutoff)
     if swept:
         check_sweep(Sweep(pipeline), str(job))
+    else:
+        check_energies_of_run(session.job, str(job))
     rates = planning.calibrate(pipeline) if calibrate else planning.stored_rates()
     workers = session.job.cluster.workers or os.cpu_count() or 1
     figures = planning.plan(pipeline, ledger, rates, workers, swept)

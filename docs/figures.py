@@ -21,6 +21,8 @@ from coreset.report.figure import Figure, template
 from coreset.report.figures.pruning import section
 
 NAMES = {"pruning-nrmse": "nrmse", "pruning-h1": "h1", "pruning-energy": "energy"}
+KEYS = {"nrmse": "nrmse", "h1": "h1_seminorm", "energy": "energy"}
+"""What sweep.json calls the figure that each shows."""
 SIZE = {"width": 860, "height": 480}
 
 
@@ -31,11 +33,12 @@ def pictures(evidence: Evidence) -> Iterator[tuple[str, Figure]]:
             yield NAMES[item.name], item
 
 
-def dressed(figure: Figure, evidence: Evidence) -> go.Figure:
+def dressed(figure: Figure, evidence: Evidence, key: str) -> go.Figure:
     """The plot in light colours, with what it shows above it."""
     chosen = ", ".join(choice.options[0][1] for choice in figure.choices if choice.key != "figure")
-    train = evidence.sweep["corpus"]["train"]
-    text = f"{evidence.name}: {train['points']:,} training points; {chosen}; {evidence.cells[0]['seeds']} seeds"
+    seeds = evidence.most_seeds(key)
+    networks = f"{seeds} network{'' if seeds == 1 else 's'} each"
+    text = f"{evidence.name}: {evidence.kept(0.0):,} training points; {chosen}; {networks}"
     title = {"text": text, "font": {"size": 13}, "x": 0.01, "y": 0.985, "yanchor": "top"}
     # A trace that is not chosen has no place in the file.
     plot = go.Figure([trace for trace in figure.plot.data if trace.visible], figure.plot.layout)
@@ -59,7 +62,8 @@ def main(out: Path, runs: list[Path]) -> None:
     for run in runs:
         evidence = read_evidence(run)
         for name, figure in pictures(evidence):
-            write(dressed(figure, evidence), out / f"{evidence.name.removesuffix('-sweep')}-{name}.svg")
+            path = out / f"{evidence.name.removesuffix('-sweep')}-{name}.svg"
+            write(dressed(figure, evidence, KEYS[name]), path)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python docs/results.py SWEEP... [--noise SWEEP] > docs/results.md
 
 Each SWEEP is the folder of a sweep, or its sweep.json compressed by gzip. Every figure comes from there; the job files
-hold the seeds.
+hold the seeds. Pictures are those that docs/figures.py has drawn.
 """
 
 from __future__ import annotations
@@ -11,17 +11,38 @@ from __future__ import annotations
 import gzip
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
-from coreset.report.claims import claims, percent
+from coreset.numerics.intervals import crossed_interval, verdict
+from coreset.numerics.spread import spread_ratio
+from coreset.report.claims import claims
+from coreset.report.evidence import ENERGY, NRMSE, SEMINORM, Evidence, Quantity, settled, uneven
+from coreset.report.figure import percent
 from coreset.report.table import METHOD_NAMES
 
-TITLES = {"al-sweep": "Aluminium", "water-sweep": "Water", "crfeconi-sweep": "CrFeCoNi"}
+TITLES = {"al": "Aluminium", "water": "Water", "crfeconi": "CrFeCoNi"}
+PICTURES = {"nrmse": "Pruning curves", "h1": "Pruning curves in H¹", "energy": "Pruning curves in energy"}
+"""Ends of the files' names, and what they show."""
+FIGURES = Path(__file__).parent / "figures"
+TABLES = (
+    (NRMSE, "NRMSE, %", 3),
+    (SEMINORM, "H¹ semi-norm of the error, 10⁻³ e/Bohr^(5/2)", 2),
+    (ENERGY, "ΔE, mHa/atom (chemical accuracy: 1.6)", 3),
+)
+"""Figures with their headings and decimals."""
+STUDIES = {
+    "cutoff": ("β", "cutoffs"),
+    "strata": ("strata", "strata"),
+    "score_epoch": ("epoch of the scores", "score_epochs"),
+    "score_runs": ("networks that score", "score_runs"),
+}
+"""Settings in words, and their keys below sweep.studies."""
 
 HEAD = """# Results
 
@@ -33,9 +54,11 @@ intervals are made and how a claim is judged. The commands:
 {commands}
 ```
 
-{machine}. The networks are small ({network}) and trained for {steps:,} steps; each
-point is the mean of {seeds} networks, each seed redrawing selection and initialisation. So the figures say how the
-methods compare under that budget, not how well a density can be learnt. β was chosen on validation groups.{energies}
+{sweeps}
+
+The networks are small and trained for a set time, so the figures say how the methods compare under that budget, not how
+well a density can be learnt. Below each table stands how many networks its figures are means of. β was chosen on
+validation groups.{energies}
 
 **One per cent is not one per cent**: {smallest}. The paper's coresets at 99% hold 432,000 points (aluminium), 511,000
 (water) and more. A verdict at 99% speaks of coresets of the size given beside it.
@@ -47,71 +70,123 @@ methods compare under that budget, not how well a density can be learnt. β was 
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of the sweep of jobs/al-noise.yaml.")
 def main(sweeps: tuple[Path, ...], noise: Path | None) -> None:
     """Prints the page."""
-    read = [figures_of(sweep) for sweep in sweeps]
+    # All are read before anything is printed, so that a page is whole or none.
+    read = [read_sweep(path) for path in sweeps]
+    recipes = None if noise is None else read_noise(noise)
     print(head(read))
     print_claims(read)
-    for sweep in read:
-        print_corpus(sweep)
-    if noise is not None:
-        print_noise(figures_of(noise))
+    for evidence in read:
+        print_corpus(evidence)
+    if recipes is not None:
+        print_noise(recipes, read)
 
 
-def figures_of(sweep: Path) -> dict[str, Any]:
-    """What sweep.json holds."""
-    content = gzip.decompress(sweep.read_bytes()) if sweep.is_file() else (sweep / "sweep.json").read_bytes()
-    found: dict[str, Any] = json.loads(content)
-    return found
+def read_sweep(path: Path) -> Evidence:
+    """What a sweep.json holds, compressed or in its folder. Raises ClickException for what is none."""
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.is_file() else (path / "sweep.json").read_bytes()
+        return Evidence(path, json.loads(content), swept=True)
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        found = "nothing there" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+        raise click.ClickException(
+            f"{path}: expected the folder of a finished sweep, or its sweep.json compressed by gzip, found {found}; "
+            "see `make results`."
+        ) from None
 
 
-def head(sweeps: list[dict[str, Any]]) -> str:
-    """What was run, where and when."""
-    machine = sweeps[0]["machine"]
-    dates = sorted({sweep["date"] for sweep in sweeps})
+def read_noise(path: Path) -> Evidence:
+    """The sweep of several recipes of training. Raises ClickException where it has none."""
+    evidence = read_sweep(path)
+    if not (evidence.sweep.get("noise") or {}).get("variants"):
+        raise click.ClickException(
+            f"--noise {path}: expected a sweep with sweep.noise.recipes, found none in it; give that of "
+            "jobs/al-noise.yaml."
+        )
+    return evidence
+
+
+def head(sweeps: list[Evidence]) -> str:
+    """What was run, where and when, of each sweep."""
     smallest = ", ".join(
-        f"{title(sweep)} keeps {min(kept for cell in compared(sweep) for kept in cell['kept']):,} of "
-        f"{sweep['corpus']['train']['points']:,} points at {percent(max(rates(sweep)))}"
-        for sweep in sweeps
+        f"{title(evidence)} keeps {min(kept for cell in compared(evidence) for kept in cell['kept']):,} of "
+        f"{evidence.kept(0.0):,} points at {percent(max(rates(evidence)))}"
+        for evidence in sweeps
     )
+    rows = [
+        "| corpus | hidden units | trained for | seeds | machine | date |",
+        "|---|---|---|---:|---|---|",
+        *map(made_row, sweeps),
+    ]
     return HEAD.format(
-        commands="\n".join(f"$ {sweep['command']}" for sweep in sweeps),
-        machine=f"Machine: {machine['processor']}, {machine['cores']} cores; {' and '.join(dates)}",
-        network=" × ".join(map(str, sweeps[0]["job"]["network"]["hidden"])) + " hidden units",
-        energies=" Energies: see [Energies](energies.md)." if any(map(has_energies, sweeps)) else "",
-        steps=sweeps[0]["protocols"]["steps"]["steps"],
-        seeds=max(cell["seeds"] for cell in compared(sweeps[0])),
+        commands="\n".join(f"$ {evidence.sweep['command']}" for evidence in sweeps),
+        sweeps="\n".join(rows),
+        energies=" Energies: see [Energies](energies.md)." if any(each.has(ENERGY.key) for each in sweeps) else "",
         smallest=smallest,
     )
 
 
-def has_energies(sweep: dict[str, Any]) -> bool:
-    """Whether any cell has an energy."""
-    return any("energy" in test["figures"] for cell in sweep["cells"] for test in cell["tests"].values())
+def made_row(evidence: Evidence) -> str:
+    """How one sweep was made."""
+    sweep = evidence.sweep
+    lengths = [f"{value:,} {name}" for each in evidence.protocols for name, value in sweep["protocols"][each].items()]
+    machine = sweep["machine"]
+    row = [
+        title(evidence),
+        " × ".join(map(str, sweep["job"]["network"]["hidden"])),
+        "; ".join(lengths),
+        few_or_many(cell["seeds"] for cell in compared(evidence)),
+        f"{machine['processor']}, {machine['cores']} cores",
+        sweep["date"],
+    ]
+    return f"| {' | '.join(row)} |"
 
 
-def budget(sweep: dict[str, Any], rate: float) -> int:
-    """Points that most methods keep at a rate."""
-    return Counter(cell["kept"][0] for cell in compared(sweep) if cell["rate"] == rate).most_common(1)[0][0]
-
-
-def title(sweep: dict[str, Any]) -> str:
+def title(evidence: Evidence) -> str:
     """The corpus in words."""
-    return TITLES.get(sweep["name"], sweep["name"])
+    return TITLES.get(stem(evidence), evidence.name)
 
 
-def compared(sweep: dict[str, Any]) -> list[dict[str, Any]]:
+def stem(evidence: Evidence) -> str:
+    """The corpus as jobs and pictures name it."""
+    return evidence.name.removesuffix("-sweep").removesuffix("-noise")
+
+
+def compared(evidence: Evidence) -> list[dict[str, Any]]:
     """The cells that compare methods under the first protocol."""
-    protocol = sweep["protocol_order"][0]
-    return [cell for cell in sweep["cells"] if "methods" in cell["studies"] and cell["protocol"] == protocol]
+    return [cell for (protocol, _, _), cell in evidence.compared.items() if protocol == evidence.protocols[0]]
 
 
-def rates(sweep: dict[str, Any]) -> list[float]:
+def rates(evidence: Evidence) -> list[float]:
     """The rates at which methods are compared."""
-    return sorted({cell["rate"] for cell in compared(sweep)} - {0.0})
+    return sorted({cell["rate"] for cell in compared(evidence)} - {0.0})
 
 
-def print_claims(sweeps: list[dict[str, Any]]) -> None:
+def budget(evidence: Evidence, rate: float) -> int:
+    """Points that most methods keep at a rate."""
+    kept = Counter(int(cell["kept"][0]) for cell in compared(evidence) if cell["rate"] == rate)
+    return kept.most_common(1)[0][0]
+
+
+def column(evidence: Evidence, rate: float) -> str:
+    """The head of a rate's column."""
+    return f"{percent(rate)} pruned ({budget(evidence, rate):,})"
+
+
+def few_or_many(counts: Iterable[int]) -> str:
+    """`5`, or `2 to 5`."""
+    found = sorted(set(counts))
+    return f"{found[0]}" if len(found) == 1 else f"{found[0]} to {found[-1]}"
+
+
+def networks(counts: Iterable[int]) -> str:
+    """How many networks the figures of a table are means of, as the line below it."""
+    told = few_or_many(counts)
+    return "Each figure is of one network." if told == "1" else f"Each figure is of {told} networks, one per seed."
+
+
+def print_claims(sweeps: list[Evidence]) -> None:
     """The verdicts of all corpora side by side, then the reasons."""
-    judged = [claims(sweep) for sweep in sweeps]
+    judged = [claims(evidence) for evidence in sweeps]
     print("## The paper's claims\n")
     print("| claim | source | " + " | ".join(map(title, sweeps)) + " |")
     print("|---|---|" + "---|" * len(sweeps))
@@ -120,186 +195,337 @@ def print_claims(sweeps: list[dict[str, Any]]) -> None:
     print()
     for each in zip(*judged, strict=True):
         print(f"**{each[0].statement}**\n")
-        for sweep, claim in zip(sweeps, each, strict=True):
+        for evidence, claim in zip(sweeps, each, strict=True):
             reason = claim.reason if claim.findings else f"it would take {claim.reason}"
-            print(f"- {title(sweep)}: *{claim.verdict}*. {reason}.")
+            print(f"- {title(evidence)}: *{claim.verdict}*. {reason}.")
         print()
 
 
-def print_corpus(sweep: dict[str, Any]) -> None:
+def print_corpus(evidence: Evidence) -> None:
     """The tables of one corpus."""
+    sweep = evidence.sweep
     train, scores = sweep["corpus"]["train"], sweep["scores"]
-    print(f"## {title(sweep)}\n")
+    print(f"## {title(evidence)}\n")
     print(
         f"{train['points']:,} training points of {train['snapshots']} snapshots in {train['groups']} trajectories; "
-        f"{sweep['corpus']['validation']['groups']} trajectories validate. Scores: {scores['runs']} runs, rank "
-        f"correlation between runs {scores['rank_correlation']:.2f}, {scores['zero_everywhere']:,} points without a "
-        "gradient in all runs. β by rate: "
-        + ", ".join(f"{percent(float(rate))}: {found['value']:g}" for rate, found in sorted(sweep["cutoffs"].items()))
+        f"{sweep['corpus']['validation']['groups']} trajectories validate. In this sweep {evidence.redrawn}. "
+        f"Scores: {scores['runs']} runs, {correlation(scores)}{scores['zero_everywhere']:,} points without a gradient "
+        "in all runs. β by rate: "
+        + ", ".join(
+            f"{evidence.rate_label(float(rate))}: {found['value']:g}"
+            for rate, found in sorted(sweep["cutoffs"].items(), key=lambda item: float(item[0]))
+        )
         + ".\n"
     )
-    stem = sweep["name"].removesuffix("-sweep")
-    print(f"![Pruning curves of {title(sweep)}](figures/{stem}-nrmse.svg)\n")
-    for test in sweep["test_order"]:
+    for end, shows in PICTURES.items():
+        if (FIGURES / f"{stem(evidence)}-{end}.svg").is_file():
+            print(f"![{shows} of {title(evidence)}](figures/{stem(evidence)}-{end}.svg)\n")
+    for test in evidence.tests:
         tested = sweep["corpus"][f"test.{test}"]
-        alone = " There is one trajectory: the intervals tell of seeds alone." if tested["groups"] == 1 else ""
-        print(f"### Test set `{test}`: {tested['snapshots']} snapshots of {tested['groups']} trajectories\n{alone}")
-        print_table(sweep, test, "nrmse", "NRMSE, %", 100, 3)
-        print_table(sweep, test, "h1_seminorm", "H¹ semi-norm of the error, 10⁻³ e/Bohr^(5/2)", 1e3, 2)
-        print_table(sweep, test, "energy", "ΔE, mHa/atom (chemical accuracy: 1.6)", 1e3, 3)
-    print_coverage(sweep)
-    print_costs(sweep)
-    for protocol in sweep["protocol_order"][1:]:
-        print_protocol(sweep, protocol)
+        print(
+            f"### Test set `{test}`: {counted(tested['snapshots'], 'snapshot')} of "
+            f"{counted(tested['groups'], 'trajectory')}\n"
+        )
+        if evidence.alone(test):
+            print(f"There is {evidence.alone(test)}.\n")
+        for quantity, heading, digits in TABLES:
+            print_table(evidence, test, quantity, heading, digits)
+    print_studies(evidence)
+    print_coverage(evidence)
+    print_costs(evidence)
+    for protocol in evidence.protocols[1:]:
+        print_protocol(evidence, protocol)
 
 
-def print_table(sweep: dict[str, Any], test: str, figure: str, heading: str, scale: float, digits: int) -> None:
+def correlation(scores: Mapping[str, Any]) -> str:
+    """How well two scoring networks agree; nothing of one network."""
+    found = scores["rank_correlation"]
+    return "" if found is None else f"rank correlation between runs {found:.2f}, "
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 trajectory`, `2 trajectories`."""
+    plural = f"{noun.removesuffix('y')}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def print_table(evidence: Evidence, test: str, quantity: Quantity, heading: str, digits: int) -> None:
     """One figure, methods by rates, each with its interval and its verdict against CCS."""
-    cells = [cell for cell in compared(sweep) if figure in cell["tests"][test]["figures"]]
+    cells = [cell for cell in compared(evidence) if quantity.key in cell["tests"][test]["figures"]]
     if not cells:
         return
     columns = sorted({cell["rate"] for cell in cells})
     found = {(cell["method"], cell["rate"]): cell for cell in cells}
-    print(f"\n{heading}; in brackets the verdict against CCS at the same rate, paired.\n")
-    print("| trained on | " + " | ".join(f"{percent(rate)} pruned" for rate in columns) + " |")
+    print(f"{heading}; in brackets the verdict against CCS at the same rate, paired.\n")
+    print("| trained on | " + " | ".join(column(evidence, rate) for rate in columns) + " |")
     print("|---|" + "---:|" * len(columns))
     for method in (name for name in METHOD_NAMES if any(name == known for known, _ in found)):
         row = [METHOD_NAMES[method]]
         for rate in columns:
             cell = found.get((method, rate))
-            row.append("" if cell is None else entry(cell, test, figure, scale, digits, budget(sweep, rate)))
+            row.append("" if cell is None else entry(cell, test, quantity, digits, budget(evidence, rate)))
         print("| " + " | ".join(row) + " |")
-    print()
+    seeds = networks(evidence.seeds(cell, cell["tests"][test]["figures"][quantity.key]) for cell in cells)
+    snapshots = {len(cell["tests"][test].get("energy_snapshots", ())) for cell in cells} - {0}
+    of = f" Energies of {counted(max(snapshots), 'snapshot')}." if quantity is ENERGY and snapshots else ""
+    print(f"\n{seeds}{of}\n")
 
 
-def entry(cell: dict[str, Any], test: str, figure: str, scale: float, digits: int, usual: int) -> str:
+def entry(cell: Mapping[str, Any], test: str, quantity: Quantity, digits: int, usual: int) -> str:
     """A value, half the width of its interval and the verdict; no verdict where other methods kept fewer points."""
     measured = cell["tests"][test]
-    value = measured["figures"][figure]
-    text = f"{scale * value['value']:.{digits}f}"
-    if value["low"] is not None:
-        text += f" ± {scale * (value['high'] - value['low']) / 2:.{digits}f}"
+    text = value(measured["figures"][quantity.key], quantity, digits)
     kept = max(cell["kept"])
-    if abs(kept / usual - 1) > 0.05:
+    if uneven(kept, usual):
         return f"{text} (on {kept:,} points)"
-    difference = measured["differences"].get("ccs", {}).get(figure)
-    if difference is None:
+    difference = measured["differences"].get("ccs", {}).get(quantity.key)
+    return text if difference is None else f"{text} ({judged(difference)})"
+
+
+def value(found: Mapping[str, Any], quantity: Quantity, digits: int) -> str:
+    """A value ± half the width of its interval."""
+    text = f"{quantity.factor * found['value']:.{digits}f}"
+    if found["low"] is None:
         return text
-    return f"{text} ({difference['verdict'] if difference['low'] is not None else 'no interval'})"
+    return f"{text} ± {quantity.factor * (found['high'] - found['low']) / 2:.{digits}f}"
 
 
-def print_coverage(sweep: dict[str, Any]) -> None:
+def judged(difference: Mapping[str, Any], what: str = "network") -> str:
+    """The verdict of a paired difference; none of one network, or without an interval."""
+    if settled(difference):
+        return str(difference["verdict"])
+    return "no interval" if difference["low"] is None else f"1 {what}: no verdict"
+
+
+def print_studies(evidence: Evidence) -> None:
+    """CCS with one setting changed at a time, on the first test set, each against the job's own setting."""
+    test = evidence.tests[0]
+    found = {setting: evidence.study(setting) for setting in STUDIES}
+    if not any(found.values()):
+        return
+    print(f"### Settings of CCS, one changed at a time, test set `{test}`\n")
+    print("NRMSE, %, and in percentage points its difference from that of the job's own setting, paired by seed.\n")
+    print("| setting | pruned (points kept) | value | NRMSE, % | minus the job's own | seeds |")
+    print("|---|---|---:|---:|---|---:|")
+    for setting, by_rate in found.items():
+        for rate, cells in by_rate.items():
+            for cell in cells:
+                print(f"| {' | '.join(study_row(evidence, setting, rate, cell, test))} |")
+    print()
+    lost = [f"sweep.studies.{key}" for setting, (_, key) in STUDIES.items() if not found[setting]]
+    if lost:
+        print(f"Not studied here: {', '.join(f'`{key}`' for key in lost)}.\n")
+
+
+def study_row(evidence: Evidence, setting: str, rate: float, cell: Mapping[str, Any], test: str) -> list[str]:
+    """One value of one setting."""
+    measured, own = cell["tests"][test], evidence.cell("ccs", rate)
+    difference = measured["differences"].get("ccs", {}).get(NRMSE.key)
+    if own is not None and cell["id"] == own["id"]:
+        against = "the job's own"
+    elif difference is None:
+        against = ""
+    else:
+        against = f"{NRMSE.within(difference, '+')} {judged(difference)}"
+    figure = measured["figures"][NRMSE.key]
+    seeds = str(evidence.seeds(cell, figure))
+    points = f"{percent(rate)} ({cell['kept'][0]:,})"
+    return [STUDIES[setting][0], points, f"{cell[setting]:g}", value(figure, NRMSE, 3), against, seeds]
+
+
+def print_coverage(evidence: Evidence) -> None:
     """AUC_pr with its interval and paired difference."""
-    print("\n### Coverage: AUC_pr, Bohr (lower covers better)\n")
-    print("| coreset of | " + " | ".join(f"{percent(rate)} pruned; minus CCS" for rate in rates(sweep)) + " |")
-    print("|---|" + "---|" * len(rates(sweep)))
-    by_rate = {float(rate): found for rate, found in sweep["coverage"].items()}
+    by_rate = {float(rate): found for rate, found in evidence.sweep["coverage"].items()}
+    own = METHOD_NAMES[evidence.own]
+    print("### Coverage: AUC_pr, Bohr (lower covers better)\n")
+    print("| coreset of | " + " | ".join(f"{column(evidence, r)}; minus {own}" for r in rates(evidence)) + " |")
+    print("|---|" + "---|" * len(rates(evidence)))
     for method in (name for name in METHOD_NAMES if any(name in found for found in by_rate.values())):
         row = [METHOD_NAMES[method] + (" (floor)" if method == "full" else "")]
-        for rate in rates(sweep):
-            measured = by_rate.get(rate, {}).get(method)
-            row.append("" if measured is None else coverage_entry(measured))
+        for rate in rates(evidence):
+            measured, cell = by_rate.get(rate, {}).get(method), evidence.cell(method, rate)
+            kept = max(cell["kept"]) if cell and method != "full" else budget(evidence, rate)
+            row.append("" if measured is None else coverage_entry(measured, kept, budget(evidence, rate)))
         print("| " + " | ".join(row) + " |")
-    print()
+    drawn = [each.get("seeds", 1) for found in by_rate.values() for name, each in found.items() if name != "full"]
+    told = few_or_many(drawn) if drawn else "1"
+    of = "one coreset" if told == "1" else f"{told} coresets, one per seed"
+    print(f"\nEach figure is of {of}, all on the same queries.\n")
 
 
-def coverage_entry(measured: dict[str, Any]) -> str:
-    """AUC_pr and the paired difference from CCS."""
+def coverage_entry(measured: Mapping[str, Any], kept: int, usual: int) -> str:
+    """AUC_pr and the paired difference from the job's own method; no verdict where another number was kept."""
     text = f"{measured['auc']:.3f}"
     if measured["interval"] is not None:
         text += " [{:.3f}, {:.3f}]".format(*measured["interval"])
     difference = measured.get("difference")
     if difference is None:
         return text
-    if difference["low"] is None:
-        return f"{text}; {difference['value']:+.3f}"
-    return (
-        f"{text}; {difference['value']:+.3f} [{difference['low']:+.3f}, {difference['high']:+.3f}] "
-        f"{difference['verdict']}"
-    )
+    text += f"; {difference['value']:+.3f}"
+    if difference["low"] is not None:
+        text += f" [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+    told = f"(on {kept:,} points)" if uneven(kept, usual) else judged({"seeds": 1, **difference}, "coreset")
+    return f"{text} {told}"
 
 
-def print_costs(sweep: dict[str, Any]) -> None:
+def print_costs(evidence: Evidence) -> None:
     """What selection costs, and when training reaches the target."""
-    reached = sweep["time_to_target"]
+    reached = evidence.sweep["time_to_target"]
     print("### Cost\n")
-    print("Selection, one core: " + "; ".join(cost(row) for row in sweep["costs"]) + ".\n")
+    print("Selection: " + "; ".join(cost(row) for row in evidence.sweep["costs"]) + ".\n")
     if reached is None:
         return
     print(
         f"Work to reach {reached['factor']:g} × the validation error that the whole corpus ends with "
-        f"({reached['target']:.3%}), mean over the seeds that reach it:\n"
+        f"({reached['target']:.3%}), mean over the seeds that reach it; processor time in proportion to the steps:\n"
     )
-    print("| trained on | pruned | seeds that reach it | steps | 10¹² FLOP | seconds, one core |")
+    print("| trained on | pruned (points kept) | seeds that reach it | steps | 10¹² FLOP | processor seconds |")
     print("|---|---:|---:|---:|---:|---:|")
-    for cell in compared(sweep):
+    for cell in compared(evidence):
         found = reached["cells"][cell["id"]]
-        steps, flops, seconds = ([each for each in found[name] if each is not None] for name in _REACHED)
-        row = [METHOD_NAMES[cell["method"]], f"{percent(cell['rate'])}", f"{len(steps)} of {cell['seeds']}"]
+        steps, flops = ([each for each in found[name] if each is not None] for name in ("steps", "flops"))
+        row = [METHOD_NAMES[cell["method"]], f"{percent(cell['rate'])} ({cell['kept'][0]:,})"]
+        row.append(f"{len(steps)} of {cell['seeds']}")
         if steps:
-            row += [f"{mean(steps):,.0f}", f"{mean(flops) / 1e12:.2f}", f"{mean(seconds):.1f}"]
+            row += [f"{mean(steps):,.0f}", f"{mean(flops) / 1e12:.2f}", known(processor_seconds(cell, found["steps"]))]
         print("| " + " | ".join(row + [""] * (6 - len(row))) + " |")
     print()
 
 
-_REACHED = ("steps", "flops", "seconds")
+def processor_seconds(cell: Mapping[str, Any], reached: Sequence[int | None]) -> list[float | None]:
+    """The processor time of each training that reached the target, until it did: its share of the steps."""
+    trained = cell["training"]
+    return [
+        None if spent is None else spent * at / steps
+        for at, spent, steps in zip(reached, trained["cpu_seconds"], trained["steps"], strict=True)
+        if at is not None
+    ]
 
 
-def cost(row: dict[str, Any]) -> str:
+def cost(row: Mapping[str, Any]) -> str:
     """One row of the costs in words."""
     work = f", {row['flops'] / 1e12:.1f}·10¹² FLOP" if row["flops"] else ""
     spent = "time not known" if row["cpu_seconds"] is None else f"{row['cpu_seconds']:.1f} s of processor time"
     return f"{row['stage']} {spent}{work}"
 
 
+def known(seconds: Sequence[float | None]) -> str:
+    """The mean of the times that are known."""
+    return "not known" if all(each is None for each in seconds) else f"{mean(seconds):.1f}"
+
+
 def mean(values: Sequence[float | None]) -> float:
     """Arithmetic mean of those that are known; NaN of none."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else nan
+    found = [each for each in values if each is not None]
+    return sum(found) / len(found) if found else nan
 
 
-def print_protocol(sweep: dict[str, Any], protocol: str) -> None:
+def print_protocol(evidence: Evidence, protocol: str) -> None:
     """NRMSE under another protocol, on the first test set."""
-    cells = [cell for cell in sweep["cells"] if cell["protocol"] == protocol]
-    test = sweep["test_order"][0]
-    lengths = ", ".join(f"{value} {name}" for name, value in sweep["protocols"][protocol].items())
+    cells = [cell for (at, _, _), cell in evidence.compared.items() if at == protocol]
+    test = evidence.tests[0]
+    lengths = ", ".join(f"{count} {name}" for name, count in evidence.sweep["protocols"][protocol].items())
     print(f"### Protocol of equal {protocol} ({lengths}), test set `{test}`\n")
-    print("| trained on | pruned | steps | NRMSE, % (against CCS) | training, s of processor time |")
+    print("| trained on | pruned (points kept) | steps | NRMSE, % (against CCS) | training, s of processor time |")
     print("|---|---:|---:|---:|---:|")
     for cell in cells:
         trained = cell["training"]
         print(
-            f"| {METHOD_NAMES[cell['method']]} | {percent(cell['rate'])} | {trained['steps'][0]:,} | "
-            f"{entry(cell, test, 'nrmse', 100, 3, cell['kept'][0])} | {mean(trained['cpu_seconds']):.1f} |"
+            f"| {METHOD_NAMES[cell['method']]} | {percent(cell['rate'])} ({cell['kept'][0]:,}) | "
+            f"{trained['steps'][0]:,} | {entry(cell, test, NRMSE, 3, cell['kept'][0])} | "
+            f"{known(trained['cpu_seconds'])} |"
         )
-    print()
+    print(f"\n{networks(evidence.seeds(cell, cell['tests'][test]['figures'][NRMSE.key]) for cell in cells)}\n")
 
 
-def print_noise(sweep: dict[str, Any]) -> None:
+def print_noise(noise: Evidence, sweeps: list[Evidence]) -> None:
     """How much one training differs from the next, by recipe."""
-    test = sweep["test_order"][0]
-    variants = sweep["noise"]["variants"]
+    asked, variants = noise.sweep["job"]["sweep"]["noise"], noise.sweep["noise"]["variants"]
+    test = noise.tests[0]
+    shown = [name for name in ("validation", test) if all(name in variant["figures"] for variant in variants)]
+    seeds = variants[0]["figures"][test]["seeds"]
+    kept = next(cell["kept"][0] for cell in noise.cells if cell["id"] == variants[0]["id"])
     print("## How much one training differs from the next\n")
     print(
-        f"Aluminium at 99%: {variants[0]['figures'][test]['seeds']} seeds, each with its own coreset of CCS and "
-        f"its own initialisation, the same in every row; `{sweep['command']}`. The recipe of the sweeps was chosen by "
-        "the validation columns. The spread is the standard deviation over seeds divided by the mean, with its 95% "
-        "interval.\n"
+        f"{title(noise)}, {METHOD_NAMES[asked['method']]} at {percent(asked['rate'])} ({kept:,} points): {seeds} "
+        "seeds, each with its own draw and its own initial weights, the same in every row; "
+        f"`{noise.sweep['command']}`. The spread is the standard deviation over seeds divided by the mean, with its "
+        "95% interval (χ²). Behind it stands its ratio to the spread of the first row, with the 95% interval of "
+        "Pitman and Morgan for standard deviations that are paired seed by seed.\n"
     )
-    print(f"| recipe | validation error | spread | NRMSE on `{test}` | spread |")
-    print("|---|---:|---:|---:|---:|")
+    heads = {"validation": "validation error", test: f"NRMSE on `{test}`"}
+    print("| recipe | " + " | ".join(f"{heads[name]} | spread | to the first" for name in shown) + " |")
+    print("|---|" + "---:|---:|---:|" * len(shown))
     for variant in variants:
         row = [variant["name"]]
-        for name in ("validation", test):
-            found = variant["figures"].get(name)
-            row += [f"{found['mean']:.3%}", spread(found)] if found else ["", ""]
+        for name in shown:
+            found, first = variant["figures"][name], variants[0]["figures"][name]
+            row += [f"{found['mean']:.3%}", spread(found), "" if variant is variants[0] else quieter(found, first)]
         print("| " + " | ".join(row) + " |")
+    print(f"\n{chosen(noise, variants, shown[0], heads[shown[0]])} {used(noise, sweeps)}")
 
 
-def spread(found: dict[str, Any]) -> str:
+def spread(found: Mapping[str, Any]) -> str:
     """Relative standard deviation and its interval."""
-    low, high = found["low"] / found["mean"], found["high"] / found["mean"]
-    return f"{found['relative_sd']:.2%} [{low:.2%}, {high:.2%}]"
+    text = f"{found['relative_sd']:.2%}"
+    if found["low"] is None:
+        return text
+    return f"{text} [{found['low'] / found['mean']:.2%}, {found['high'] / found['mean']:.2%}]"
+
+
+def quieter(found: Mapping[str, Any], first: Mapping[str, Any]) -> str:
+    """The spread as a multiple of the first row's, both relative to their means, which are taken as known."""
+    if len(found["by_seed"]) < 3:
+        return "too few seeds"
+    mine, theirs = (np.array(each["by_seed"]) / each["mean"] for each in (found, first))
+    ratio = spread_ratio(mine, theirs)
+    return f"× {ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def chosen(noise: Evidence, variants: Sequence[Mapping[str, Any]], by: str, heading: str) -> str:
+    """Which recipe errs least, which ones cannot be told from it, and which is the quietest."""
+    errors = {variant["name"]: variant["figures"][by] for variant in variants}
+    best = min(errors, key=lambda name: errors[name]["mean"])
+    quiet = min(errors, key=lambda name: errors[name]["relative_sd"])
+    apart = {name: np.subtract(found["by_seed"], errors[best]["by_seed"]) for name, found in errors.items()}
+    ties = [name for name in errors if name != best and verdict(crossed_interval(apart[name][:, None])) == "tie"]
+    tied = f"; paired by seed, {listed(ties)} cannot be told from it" if ties else ", by paired intervals"
+    return f"The least {heading} is that of {quoted(best)}{tied}. The least spread of it is that of {quoted(quiet)}."
+
+
+def used(noise: Evidence, sweeps: Sequence[Evidence]) -> str:
+    """Which of the recipes the sweeps of this page train by."""
+    by_recipe: dict[str, list[str]] = {}
+    for evidence in sweeps:
+        by_recipe.setdefault(recipe_of(evidence, noise), []).append(title(evidence))
+    told = (
+        f"the sweep{'' if len(names) == 1 else 's'} of {' and '.join(names)} train{'s' if len(names) == 1 else ''} by "
+        + (quoted(recipe) if recipe else "none of these")
+        for recipe, names in by_recipe.items()
+    )
+    text = "; ".join(told)
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def recipe_of(evidence: Evidence, noise: Evidence) -> str:
+    """The name of the recipe that a sweep's networks are trained by; empty where it is none of these."""
+    asked, trained = noise.sweep["job"], evidence.sweep["job"]["training"]
+    for name, recipe in asked["sweep"]["noise"]["recipes"].items():
+        # What a recipe leaves out is as that job has it.
+        whole = {key: asked["training"][key] if stated is None else stated for key, stated in recipe.items()}
+        if all(trained[key] == stated for key, stated in whole.items()):
+            return str(name)
+    return ""
+
+
+def quoted(name: str) -> str:
+    """A recipe's name, set off from the sentence."""
+    return f"*{name}*"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a row."""
+    return " and ".join(quoted(name) for name in names)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from coreset.errors import RequestError
-from coreset.report.figure import percent
+from coreset.report.figure import Choice, percent
+from coreset.report.staleness import staleness
 from coreset.report.table import METHOD_NAMES
 
 
@@ -44,6 +45,17 @@ class Quantity:
         digits = decimals(half)
         return f"{self.factor * estimate['value']:.{digits}f} ± {half:.{digits}f}"
 
+    def pair(self, mine: float, theirs: float, difference: Mapping[str, Any]) -> str:
+        """Two values, with the digits that the interval of their difference deserves, and two of the lesser."""
+        known = difference.get("low") is not None
+        digits = decimals(self.factor * (difference["high"] - difference["low"]) / 2) if known else 3
+        digits = max(digits, decimals(self.factor * min(abs(mine), abs(theirs))))
+        return self.in_unit(f"{self.factor * mine:.{digits}f} against {self.factor * theirs:.{digits}f}")
+
+    def in_unit(self, text: str) -> str:
+        """A number, or what stands for it, with its unit."""
+        return f"{text} {'× ' if self.unit.startswith('10') else ''}{self.unit}"
+
     def within(self, estimate: Mapping[str, Any], sign: str = "") -> str:
         """Value [low, high]; `sign` is + where a positive value shall bear one."""
         if estimate.get("low") is None:
@@ -55,10 +67,11 @@ class Quantity:
 
 NRMSE = Quantity("nrmse", "NRMSE", "%", 100.0)
 NMAE = Quantity("nmae", "NMAE", "%", 100.0)
-SEMINORM = Quantity("h1_seminorm", "H¹ semi-norm of the error", "e/Bohr^(5/2)", 1.0)
-NORM = Quantity("h1_norm", "H¹ norm of the error", "e/Bohr^(5/2)", 1.0)
+SEMINORM = Quantity("h1_seminorm", "H¹ semi-norm of the error", "10⁻³ e/Bohr^(5/2)", 1e3)
+NORM = Quantity("h1_norm", "H¹ norm of the error", "10⁻³ e/Bohr^(5/2)", 1e3)
 LOST = Quantity("electrons_lost", "electrons lost", "electrons", 1.0, signed=True)
 ENERGY = Quantity("energy", "energy error", "mHa/atom", 1000.0)
+AUC = Quantity("auc", "AUC_pr", "Bohr", 1.0)
 QUANTITIES = (NRMSE, SEMINORM, NORM, NMAE, ENERGY, LOST)
 
 
@@ -67,13 +80,27 @@ def decimals(half: float) -> int:
     return min(9, max(0, 1 - floor(log10(half)))) if half > 0 else 3
 
 
-class Evidence:
-    """The figures of a sweep, or of a single run seen as a sweep of one rate."""
+def settled(difference: Mapping[str, Any]) -> bool:
+    """Whether a paired difference has a verdict: one network, or one coreset, has none, whatever its interval says."""
+    return difference.get("low") is not None and difference.get("seeds", 2) > 1
 
-    def __init__(self, folder: Path, sweep: dict[str, Any], swept: bool) -> None:
+
+def uneven(kept: int, usual: int) -> bool:
+    """Whether so many points are another budget than the usual one; whole snapshots come in lumps."""
+    return abs(kept / usual - 1) > 0.05
+
+
+class Evidence:
+    """The figures of a sweep, or of a single run seen as a sweep of one rate.
+
+    note: what is to be known before all else, such as that these figures are older than the folder's last command.
+    """
+
+    def __init__(self, folder: Path, sweep: dict[str, Any], swept: bool, note: str = "") -> None:
         self.folder = folder
         self.sweep = sweep
         self.swept = swept
+        self.note = note
         self.name: str = sweep["name"]
         self.own: str = sweep["method"]
         self.tests: list[str] = sweep["test_order"]
@@ -116,10 +143,30 @@ class Evidence:
 
     def kept(self, rate: float) -> int | None:
         """How many points the job's own method, or else any, keeps at a rate."""
+        if rate == 0.0:
+            return int(self.sweep["corpus"]["train"]["points"])
         cells = [
             self.cell(method, rate, at) for at in self.protocols for method in (self.own, *self.methods(at, False))
         ]
         return next((cell["kept"][0] for cell in cells if cell is not None), None)
+
+    def other_budget(self, cell: Mapping[str, Any]) -> str:
+        """`on 46,656 points` of a cell that keeps another number than the job's own method does; nothing of others."""
+        kept, usual = max(cell["kept"]), self.kept(cell["rate"])
+        return f"on {kept:,} points" if usual and uneven(kept, usual) else ""
+
+    def rate_label(self, rate: float) -> str:
+        """`99% (14,930 points)`: what is left of the rate's points says more than the rate."""
+        kept = self.kept(rate)
+        return percent(rate) + (f" ({kept:,} points)" if kept else "")
+
+    def column(self, rate: float) -> str:
+        """The head of a rate's column: `99% pruned (14,930 points)`."""
+        return self.rate_label(rate).replace("%", "% pruned", 1)
+
+    def choice_of_rates(self, rates: list[float]) -> Choice:
+        """Rates to choose from, each with the points that it leaves."""
+        return Choice.of("pruned", [percent(rate) for rate in rates], {percent(r): self.rate_label(r) for r in rates})
 
     def figure(self, cell: Mapping[str, Any] | None, test: str, key: str) -> dict[str, Any] | None:
         """The estimate of a figure, where the cell has it."""
@@ -159,10 +206,43 @@ class Evidence:
         snapshots = f"{size['snapshots']} snapshot{'' if size['snapshots'] == 1 else 's'}"
         return f"{test} ({snapshots}, {size['groups']} trajector{'y' if size['groups'] == 1 else 'ies'})"
 
+    def alone(self, test: str) -> str:
+        """What is to be said of a test set of one trajectory; nothing of another."""
+        size = self.sweep["corpus"].get(f"test.{test}")
+        return "one trajectory: the intervals tell of seeds alone" if size and size["groups"] == 1 else ""
+
+    @property
+    def redrawn(self) -> str:
+        """What one seed has of its own, as a sentence without its full stop."""
+        if self.sweep.get("job", {}).get("sweep", {}).get("redraw_scores"):
+            return "each seed redraws the selection, the scores behind it, and the initial weights"
+        text = "each seed redraws the initial weights and the draw; all seeds share one set of scores"
+        fixed = [METHOD_NAMES[method] for method in self.methods() if method in ("grand", "loss")]
+        same = f", so {' and '.join(fixed)} keep{'s' if len(fixed) == 1 else ''} the same points at every seed"
+        return text + (same if fixed else "")
+
     @property
     def how(self) -> str:
         """The command and the seeds behind the figures that compare methods."""
         return self.made_by(max((cell["seeds"] for cell in self.compared.values()), default=self.cells[0]["seeds"]))
+
+    def behind(self, key: str) -> str:
+        """The command and the seeds behind one figure of the error: energies are of fewer networks than the rest."""
+        return self.made_by(self.most_seeds(key))
+
+    def most_seeds(self, key: str) -> int:
+        """How many seeds one figure of the error is over, where it is over the most."""
+        found = (
+            self.seeds(cell, test["figures"][key])
+            for cell in self.compared.values()
+            for test in cell["tests"].values()
+            if key in test.get("figures", {})
+        )
+        return max(found, default=self.cells[0]["seeds"])
+
+    def seeds(self, cell: Mapping[str, Any], estimate: Mapping[str, Any]) -> int:
+        """How many seeds an estimate is over: the cell's, unless it says so itself."""
+        return int(estimate.get("seeds", cell["seeds"]))
 
     def made_by(self, seeds: int) -> str:
         """The command, and the first so many seeds."""
@@ -213,7 +293,7 @@ class Evidence:
 
 
 def read_evidence(folder: Path) -> Evidence:
-    """The evidence of a sweep's or a run's folder.
+    """The evidence of a sweep's or a run's folder, noting where its last command asked for something else.
 
     Raises RequestError where there is neither sweep.json nor summary.json, or where one is damaged.
     """
@@ -223,7 +303,8 @@ def read_evidence(folder: Path) -> Evidence:
             continue
         try:
             found = json.loads(path.read_bytes())
-            return Evidence(folder, found if swept else _as_sweep(found), swept)
+            sweep = found if swept else _as_sweep(found)
+            return Evidence(folder, sweep, swept, staleness(folder, sweep))
         except (ValueError, KeyError, TypeError) as error:
             raise RequestError(
                 f"{path}: expected the figures of a finished run, found a damaged file "
@@ -245,6 +326,7 @@ def _as_sweep(summary: Mapping[str, Any]) -> dict[str, Any]:
             evaluated = by_method[method]
             plain = {"value": evaluated["nrmse"], "low": evaluated["low"], "high": evaluated["high"]}
             tests[name] = {"figures": evaluated.get("figures", {"nrmse": plain}), "differences": {}}
+            tests[name] |= {kind: evaluated.get(kind, {}) for kind in ("by_temperature", "by_composition")}
             against = evaluated.get("differences")
             if against is None and "difference" in evaluated:
                 stated = evaluated["difference"]

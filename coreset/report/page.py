@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from coreset.errors import RequestError
-from coreset.report.evidence import Evidence, read_evidence
+from coreset.report.evidence import Evidence
 from coreset.report.figure import Figure, Missing, Section, Table, method_label, percent, template
 from coreset.report.figures import (
     cost,
@@ -28,15 +28,15 @@ from coreset.report.packing import script_base64, script_json
 ASSETS = Path(__file__).parent / "assets"
 
 
-def build_page(folder: Path) -> str:
+def build_page(evidence: Evidence) -> str:
     """The page as HTML: no other file and no network is needed to read it.
 
-    Raises RequestError where the folder holds no figures, or damaged ones.
+    Raises RequestError where the figures are not those of this version, or fields are damaged.
     """
     import jinja2
     from plotly.offline import get_plotlyjs
 
-    page = _page(folder)
+    page = _page(evidence)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -73,8 +73,7 @@ class Page:
         return [item for section in self.sections for item in section.items if isinstance(item, Figure)]
 
 
-def _page(folder: Path) -> Page:
-    evidence = read_evidence(folder)
+def _page(evidence: Evidence) -> Page:
     try:
         return Page(
             evidence,
@@ -86,8 +85,8 @@ def _page(folder: Path) -> Page:
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         name = "sweep.json" if evidence.swept else "summary.json"
         raise RequestError(
-            f"{folder / name}: expected the figures of this version, found others ({type(error).__name__}: {error}); "
-            "run the same command again."
+            f"{evidence.folder / name}: expected the figures of this version, found others "
+            f"({type(error).__name__}: {error}); run the same command again."
         ) from error
 
 

@@ -105,7 +105,8 @@ def _title(summary: dict[str, Any]) -> str:
 def _caption(own: str) -> str:
     return (
         f"NRMSE ± half of its 95% interval: mean over test snapshots and seeds. vs {METHOD_NAMES[own]}: difference, "
-        "paired by seed and trajectory; a tie if its 95% interval holds 0. AUC_pr: lower covers better."
+        "paired by seed and trajectory; a tie if its 95% interval holds 0. AUC_pr, of each first coreset: lower covers "
+        "better."
     )
 
 

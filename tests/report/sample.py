@@ -15,6 +15,16 @@ METHODS = {"random": 1.0, "random-snapshots": 1.15, "grand": 1.6, "ccs": 0.85, "
 POINTS, SEEDS = 746_496, 5
 TESTS = {"bulk": (1.0, 6), "defects": (1.8, 4), "large": (2.6, 2)}
 """Error relative to the first, and number of snapshots."""
+NOISE = {
+    "rate": 0.99,
+    "method": "ccs",
+    "recipes": {
+        "plain": {"schedule": "constant", "average": 0.0, "keep": None},
+        "cosine": {"schedule": "cosine", "average": 0.0, "keep": None},
+        "averaged": {"schedule": "cosine", "average": 0.99, "keep": None},
+        "best by validation": {"schedule": "cosine", "average": 0.99, "keep": "best"},
+    },
+}
 UNITS = {"nrmse": 0.0112, "nmae": 0.009, "h1_seminorm": 0.021, "h1_norm": 0.024}
 SKEWED = [[9.6, 0.0, 0.0], [4.8, 8.3, 0.0], [1.6, 2.3, 7.4]]
 CUBIC = [[7.65, 0.0, 0.0], [0.0, 7.65, 0.0], [0.0, 0.0, 7.65]]
@@ -52,7 +62,14 @@ def sample_sweep(name: str = "al-sample", energy: bool = True) -> dict[str, Any]
         "date": "2026-11-24",
         "machine": {"processor": "Imaginary 3000", "cores": 2, "memory_gib": 23.5},
         "software": {"coreset-ray": "0.1.0", "numpy": "2.4.6", "python": "3.11.7", "torch": "2.13.0+cpu"},
-        "job": {"name": name, "select": {"method": "ccs", "prune": 0.9}},
+        "job": {
+            "name": name,
+            "corpus": {"test": {test: f"{test}/*" for test in TESTS}},
+            "network": {"hidden": [96, 96]},
+            "training": {"schedule": "cosine", "average": 0.99, "keep": "last"},
+            "select": {"method": "ccs", "prune": 0.9},
+            "sweep": {"redraw_scores": True, "rates": list(RATES), "seeds": SEEDS, "noise": {**NOISE}},
+        },
         "method": "ccs",
         "prune": 0.9,
         "corpus": {
@@ -71,6 +88,7 @@ def sample_sweep(name: str = "al-sample", energy: bool = True) -> dict[str, Any]
             f"{rate:g}": {
                 "value": beta,
                 "chosen": "smallest mean NRMSE on the validation groups",
+                "ties": [beta, 0.5] if rate < 0.9 else [beta],
                 "curve": [
                     {"cutoff": b, "nrmse": v, "low": v * 0.95, "high": v * 1.05}
                     for b in (0.0, 0.1, 0.3, 0.5)
@@ -190,6 +208,11 @@ def _test(rng: np.random.Generator, test: str, growth: float, seeds: int, energy
         "edges": edges.tolist(),
         "power": (1e-3 * (scale * growth) ** 2 * middle**2 * np.exp(-middle)).tolist(),
         "reference": (10 * np.exp(-1.5 * middle)).tolist(),
+        "by_temperature": {
+            t: (1e-3 * f * (scale * growth) ** 2 * middle**2 * np.exp(-middle)).tolist()
+            for t, f in (("300", 0.8), ("600", 1.0), ("1000", 1.3))
+        },
+        "by_composition": {},
     }
     return found
 
@@ -201,6 +224,8 @@ def estimate(values: np.ndarray) -> dict[str, Any]:
         "value": float(mean),
         "low": float(mean - half),
         "high": float(mean + half),
+        "seeds": len(values),
+        "groups": values.shape[1] // 2,
         "by_seed": values.mean(1).tolist(),
         "by_snapshot": values.mean(0).tolist(),
     }
@@ -226,7 +251,8 @@ def _difference(mine: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
     value = mine["value"] - theirs["value"]
     half = 0.6 * (mine["high"] - mine["low"])
     verdict = "tie" if abs(value) < half else "lower" if value < 0 else "higher"
-    return {"value": value, "low": value - half, "high": value + half, "verdict": verdict}
+    counted = {"seeds": min(mine["seeds"], theirs["seeds"]), "groups": mine["groups"]}
+    return {"value": value, "low": value - half, "high": value + half, "verdict": verdict, **counted}
 
 
 def _coverage(rate: float) -> dict[str, Any]:
@@ -236,12 +262,15 @@ def _coverage(rate: float) -> dict[str, Any]:
         level = 6.0 + (0.0 if method == "full" else growth * rate**2)
         r = level * (0.4 + 0.9 * p + 1.2 * p**12)
         area = float(np.trapezoid(r, p))
-        found[method] = {"auc": area, "interval": [0.96 * area, 1.05 * area], "p": p.tolist(), "r": r.tolist()}
+        counted = {"seeds": 1 if method == "full" else SEEDS, "groups": 4, "kept": round((1 - rate) * POINTS)}
+        curve = {"p": p.tolist(), "r": r.tolist()}
+        found[method] = {"auc": area, "interval": [0.96 * area, 1.05 * area], **counted, **curve}
     for method, each in found.items():
         if method != "ccs":
             value = each["auc"] - found["ccs"]["auc"]
             verdict = "tie" if abs(value) < 0.05 else "lower" if value < 0 else "higher"
-            each["difference"] = {"value": value, "low": value - 0.05, "high": value + 0.05, "verdict": verdict}
+            interval = {"low": value - 0.05, "high": value + 0.05}
+            each["difference"] = {"value": value, **interval, "verdict": verdict, "seeds": SEEDS, "groups": 4}
     return found
 
 
@@ -323,20 +352,22 @@ def _time_to_target(cells: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _noise(rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+    common = rng.normal(size=8)  # what makes a seed a bad one under every recipe
     for name, relative in (("plain", 0.09), ("cosine", 0.05), ("averaged", 0.035), ("best by validation", 0.04)):
         figures = {}
         for test, scale in (("bulk", 1.0), ("validation", 0.98)):
-            spread = relative * (1 + 0.1 * rng.normal())
-            mean = 0.04 * scale
+            values = 0.04 * scale * (1 + relative * (common + 0.5 * rng.normal(size=8)))
+            mean, sd = float(values.mean()), float(values.std(ddof=1))
             figures[test] = {
                 "mean": mean,
-                "sd": mean * spread,
-                "relative_sd": spread,
-                "low": 0.6 * mean * spread,
-                "high": 1.9 * mean * spread,
+                "sd": sd,
+                "relative_sd": sd / mean,
+                "low": 0.6 * sd,
+                "high": 1.9 * sd,
                 "seeds": 8,
+                "by_seed": values.tolist(),
             }
-        yield {"name": name, "figures": figures}
+        yield {"name": name, "id": "steps ccs 0.99", "figures": figures}
 
 
 def _fields(folder: Path) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """The page in a real browser: it draws, turns, saves, fits a phone, and can be used by keyboard, without a network."""
 
 import csv
-import importlib.util
 import json
 import shutil
 import time
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coreset.report.evidence import read_evidence
 from coreset.report.figures.atoms import middle_plane
 from coreset.report.figures.fields import SIZE
 from coreset.report.page import build_page
@@ -24,24 +24,13 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
-SAMPLE = Path(__file__).with_name("sample.py")
-
-
-def write_sample(folder: Path) -> None:
-    spec = importlib.util.spec_from_file_location("coreset_report_sample", SAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.write_sample(folder)
-
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(sample: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    write_sample(folder)
+    sample.write_sample(folder)
     path = folder / "report.html"
-    path.write_text(build_page(folder), encoding="utf-8")
+    path.write_text(build_page(read_evidence(folder)), encoding="utf-8")
     return path
 
 

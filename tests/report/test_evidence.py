@@ -21,7 +21,8 @@ FIGURES = {
     *("pruning-nrmse", "pruning-h1", "pruning-energy", "pruning-lost", "test-sets", "by-temperature", "by-composition"),
     *("cutoff-validation", "study-cutoff", "study-strata", "study-score-epoch", "study-score-runs", "training-time"),
     *("time-to-target", "validation-curves", "coverage-auc", "coverage-curves", "score-histogram", "strata-ccs"),
-    *("score-distance", "score-plane", "score-space", "field-planes", "field-profiles", "error-spectrum"),
+    *("score-distance", "score-plane", "score-space", "field-planes", "field-profiles"),
+    *("error-spectrum", "error-spectrum-parts"),
     *("density-space", "error-space", "noise"),
 }
 
@@ -50,7 +51,7 @@ def alone(swept: "Swept", tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_sweep_fills_every_figure(swept: "Swept") -> None:
-    page = build_page(swept.session.folder.path)
+    page = build_page(read_evidence(swept.session.folder.path))
     found = specs(page)
     missing = re.findall(r'<p class="missing">(.*?)</p>', page)
     # A target that a tiny network does not reach is a figure without bars, not a missing one.
@@ -59,7 +60,7 @@ def test_a_sweep_fills_every_figure(swept: "Swept") -> None:
 
 
 def test_curves_stand_where_the_sweep_has_them(swept: "Swept") -> None:
-    spec = specs(build_page(swept.session.folder.path))["pruning-nrmse"]
+    spec = specs(build_page(read_evidence(swept.session.folder.path)))["pruning-nrmse"]
     columns = spec["layout"]["meta"]["columns"]
     ccs = {"test set": "bulk", "protocol": "steps", "figure": "nrmse"}
     (curve,) = (trace for trace in spec["data"] if trace.get("meta") == ccs and trace["name"] == "CCS")
@@ -75,7 +76,7 @@ def test_curves_stand_where_the_sweep_has_them(swept: "Swept") -> None:
 
 
 def test_a_run_alone_shows_its_rate_and_says_what_a_sweep_would_add(alone: Path) -> None:
-    page = build_page(alone)
+    page = build_page(read_evidence(alone))
     summary = json.loads((alone / "summary.json").read_bytes())
     kept = summary["methods"]["ccs"]["kept"][0]
     assert f"{kept:,} points are kept" in page
@@ -97,7 +98,7 @@ def test_a_run_without_the_newest_figures_is_read_as_well(alone: Path, tmp_path:
     cell = evidence.cell("random", evidence.rate)
     assert cell is not None
     assert evidence.figure(cell, test, "nrmse")["value"] == by_method["random"]["nrmse"]  # type: ignore[index]
-    assert build_page(tmp_path)
+    assert build_page(read_evidence(tmp_path))
 
 
 def test_fields_outside_the_folder_are_not_opened(swept: "Swept", tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_fields_outside_the_folder_are_not_opened(swept: "Swept", tmp_path: Path
         sweep["fields"][0]["file"] = path
         write_json(tmp_path / "sweep.json", sweep)
         with pytest.raises(RequestError, match="within that folder"):
-            build_page(tmp_path)
+            build_page(read_evidence(tmp_path))
 
 
 def test_unknown_times_are_said_to_be_unknown(swept: "Swept", tmp_path: Path) -> None:
@@ -118,7 +119,7 @@ def test_unknown_times_are_said_to_be_unknown(swept: "Swept", tmp_path: Path) ->
     for cell in sweep["cells"]:
         cell["training"]["seconds"] = [None] * cell["seeds"]
     write_json(tmp_path / "sweep.json", sweep)
-    assert "not known" in build_page(tmp_path)
+    assert "not known" in build_page(read_evidence(tmp_path))
 
 
 def test_digits_follow_the_interval() -> None:

@@ -1,6 +1,5 @@
 """The page as text: it holds every piece of evidence, loads nothing, and says what is missing."""
 
-import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -13,18 +12,9 @@ import pytest
 
 from coreset.errors import RequestError
 from coreset.report.claims import claims
+from coreset.report.evidence import Evidence, read_evidence
+from coreset.report.figures import headline, pruning
 from coreset.report.page import build_page
-
-SAMPLE = Path(__file__).with_name("sample.py")
-
-
-def load_sample() -> Any:
-    spec = importlib.util.spec_from_file_location("coreset_report_sample", SAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Reader(HTMLParser):
@@ -58,15 +48,10 @@ def read(page: str) -> Reader:
 
 
 @pytest.fixture(scope="module")
-def sample() -> Any:
-    return load_sample()
-
-
-@pytest.fixture(scope="module")
 def page(sample: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("sample")
     sample.write_sample(folder)
-    return build_page(folder)
+    return build_page(read_evidence(folder))
 
 
 SECTIONS = (
@@ -122,9 +107,83 @@ def test_every_figure_has_caption_origin_buttons_and_words_for_those_who_cannot_
 
 def test_the_claims_stand_with_their_verdicts(page: str, sample: Any) -> None:
     text = re.sub(r"\s+", " ", " ".join(read(page).text))
-    for claim in claims(sample.sample_sweep()):
+    for claim in claims(Evidence(Path(), sample.sample_sweep(), swept=True)):
         assert re.sub(r"\s+", " ", claim.statement) in text
         assert claim.verdict in text
+
+
+def spec_of(page: str, name: str) -> Any:
+    found = re.search(rf'id="{name}">.*?class="spec">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [
+        ("pruning-nrmse", [0.5, 0.8, 0.9, 0.95, 0.99]),
+        ("pruning-energy", [0.5, 0.8, 0.9, 0.95, 0.99]),
+        ("coverage-auc", [0.5, 0.8, 0.9, 0.95, 0.99]),
+        ("training-time", [0, 0.5, 0.8, 0.9, 0.95, 0.99]),
+        ("time-to-target", [0, 0.5, 0.8, 0.9, 0.95, 0.99]),
+    ],
+)
+def test_what_stands_against_the_share_pruned_stands_against_the_points_kept_too(
+    page: str, sample: Any, name: str, rates: list[float]
+) -> None:
+    spec = spec_of(page, name)
+    above = spec["layout"]["xaxis2"]
+    assert above["overlaying"] == "x"
+    assert above["ticktext"] == [f"{round((1 - rate) * sample.POINTS):,}" for rate in rates]
+    assert above["range"] == spec["layout"]["xaxis"]["range"]
+    assert any(trace.get("xaxis") == "x2" for trace in spec["data"])
+    columns = spec["layout"]["meta"]["columns"]
+    pruned = (trace for trace in spec["data"] if "floor" not in trace.get("name", ""))
+    for row in (dict(zip(columns, row, strict=True)) for trace in pruned for row in trace.get("customdata", ())):
+        if row["pruned"] != "0%":
+            assert row["points kept"] == round((1 - float(row["pruned"].strip("%")) / 100) * sample.POINTS)
+
+
+@pytest.mark.parametrize("name", ["coverage-curves", "validation-curves", "cutoff-validation"])
+def test_the_csv_of_a_curve_at_one_rate_has_the_points_kept(page: str, name: str) -> None:
+    assert "points kept" in spec_of(page, name)["layout"]["meta"]["columns"]
+
+
+def test_what_a_seed_redraws_is_said_where_methods_are_compared(sample: Any) -> None:
+    sweep = sample.sample_sweep()
+    evidence = Evidence(Path(), sweep, swept=True)
+    assert evidence.redrawn == "each seed redraws the selection, the scores behind it, and the initial weights"
+    assert evidence.redrawn in pruning.section(evidence).lead
+    for shared in ({"redraw_scores": False}, {}):
+        sweep["job"]["sweep"] = shared
+        assert evidence.redrawn.endswith(
+            "share one set of scores, so GraNd and loss keep the same points at every seed"
+        )
+    sweep["cells"] = [cell for cell in sweep["cells"] if cell["method"] != "loss"]
+    assert Evidence(Path(), sweep, swept=True).redrawn.endswith("so GraNd keeps the same points at every seed")
+
+
+def test_tables_give_one_network_no_verdict_and_name_one_trajectory(sample: Any) -> None:
+    sweep = sample.sample_sweep()
+    evidence = Evidence(Path(), sweep, swept=True)
+
+    def told() -> str:
+        tables = [*pruning.tables(evidence), headline.verdicts(evidence)]
+        return " ".join(
+            " ".join([each.caption, *(word for row in each.rows for word in row)]) for each in tables if each
+        )
+
+    assert sweep["corpus"]["test.large"]["groups"] == 1
+    assert "99%, large (one trajectory)" in told()
+    assert "Here is one trajectory" in told()
+    assert "no verdict" not in told()
+    for cell in sweep["cells"]:
+        for measured in cell["tests"].values():
+            for peer in measured["differences"].values():
+                peer["nrmse"]["seeds"] = 1
+    assert "1 network: no verdict" in told()
+    assert headline.against(evidence, "random", 0.9, "bulk") is None
+    assert "better" not in " ".join(word for row in headline.verdicts(evidence).rows for word in row)  # type: ignore[union-attr]
 
 
 def test_what_is_missing_is_said_with_the_way_to_it(sample: Any, tmp_path: Path) -> None:
@@ -134,7 +193,7 @@ def test_what_is_missing_is_said_with_the_way_to_it(sample: Any, tmp_path: Path)
     sweep["noise"] = {"variants": []}
     sweep["fields"] = []
     (tmp_path / "sweep.json").write_text(json.dumps(sweep))
-    page = build_page(tmp_path)
+    page = build_page(read_evidence(tmp_path))
     missing = re.findall(r'<p class="missing">(.*?)</p>', page)
     assert len(missing) >= 4
     assert all("To have it:" in line for line in missing)
@@ -144,7 +203,7 @@ def test_what_is_missing_is_said_with_the_way_to_it(sample: Any, tmp_path: Path)
 def test_names_cannot_become_markup(sample: Any, tmp_path: Path) -> None:
     evil = "a<script>alert(1)</script>&</title>"
     sample.write_sample(tmp_path, name=evil)
-    page = build_page(tmp_path)
+    page = build_page(read_evidence(tmp_path))
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;alert(1)" in page
 
@@ -159,7 +218,7 @@ def test_a_folder_without_figures_is_refused(damage: str, tmp_path: Path) -> Non
     }
     content[damage]()
     with pytest.raises(RequestError, match="expected"):
-        build_page(tmp_path)
+        build_page(read_evidence(tmp_path))
 
 
 def test_a_damaged_field_is_refused(sample: Any, tmp_path: Path) -> None:
@@ -167,7 +226,7 @@ def test_a_damaged_field_is_refused(sample: Any, tmp_path: Path) -> None:
     file = tmp_path / sweep["fields"][0]["file"]
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(Exception, match=re.escape(file.name)):
-        build_page(tmp_path)
+        build_page(read_evidence(tmp_path))
 
 
 def test_the_isosurface_of_a_sphere_lies_on_it_in_any_cell() -> None:

@@ -21,9 +21,9 @@ from coreset.report.figure import (
 from coreset.report.figures.curves import (
     COLUMNS,
     SIDE_BY_SIDE,
-    categories,
     line_across,
     log_axis,
+    over_rates,
     points_with_intervals,
 )
 from coreset.report.figures.target import target_figure, target_table
@@ -87,8 +87,8 @@ def _training(evidence: Evidence) -> Figure:
                 if points:
                     meta = {"protocol": protocol, "measure": quantity.key}
                     figure.add_trace(points_with_intervals(points, quantity, meta, columns, **marks(method)))
-    rates = [percent(rate) for rate in [0.0, *evidence.rates()]]
-    figure.update_layout(xaxis=categories(rates, "share of points pruned"), yaxis=log_axis(MEASURES[0].axis))
+    over_rates(figure, evidence, [0.0, *evidence.rates()])
+    figure.update_layout(yaxis=log_axis(MEASURES[0].axis))
     whole = evidence.cell("full", 0.0, protocols[0])
     own = evidence.cell(evidence.own, evidence.rate, protocols[0])
     told, slow, fast = "", evidence.spent(whole, "seconds"), evidence.spent(own, "seconds")
@@ -112,7 +112,7 @@ def _training(evidence: Evidence) -> Figure:
 
 
 def _learning(evidence: Evidence) -> Figure:
-    columns = ("pruned", "step", "validation error, %")
+    columns = ("pruned", "points kept", "step", "validation error, %")
     figure = plot(columns)
     rates = evidence.by_own_rate(evidence.rates())
     for protocol in evidence.protocols:
@@ -130,7 +130,9 @@ def _learning(evidence: Evidence) -> Figure:
                     x=steps,
                     y=means,
                     mode="lines+markers",
-                    customdata=[[percent(cell["rate"]), *each] for each in zip(steps, means, strict=True)],
+                    customdata=[
+                        [percent(cell["rate"]), cell["kept"][0], *each] for each in zip(steps, means, strict=True)
+                    ],
                     meta={"protocol": protocol, "pruned": percent(rate)},
                     hovertemplate="%{fullData.name}: %{y:.3g}% at step %{x:,}<extra></extra>",
                     **style,
@@ -139,7 +141,7 @@ def _learning(evidence: Evidence) -> Figure:
     target = evidence.sweep.get("time_to_target")
     if target:
         line_across(figure, 100 * target["target"], "target")
-    choices = [Choice.of("pruned", [percent(rate) for rate in rates])]
+    choices = [evidence.choice_of_rates(rates)]
     if len(evidence.protocols) > 1:
         labels = {each: evidence.protocol_label(each) for each in evidence.protocols}
         choices.append(Choice.of("protocol", evidence.protocols, labels))

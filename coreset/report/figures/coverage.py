@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from coreset.report.evidence import Evidence, Quantity
+from coreset.report.evidence import AUC, Evidence, settled
 from coreset.report.figure import (
-    Choice,
     Figure,
     Missing,
     Section,
@@ -17,9 +16,7 @@ from coreset.report.figure import (
     plot,
     significant,
 )
-from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, categories, points_with_intervals
-
-AUC = Quantity("auc", "AUC_pr", "Bohr", 1.0)
+from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, over_rates, points_with_intervals
 
 
 def section(evidence: Evidence) -> Section:
@@ -30,7 +27,8 @@ def section(evidence: Evidence) -> Section:
             Missing("coverage of validation points", "run coreset sweep JOB.yaml"),
         )
     else:
-        items = (_areas(evidence, coverage), _curves(evidence, coverage), _table(evidence, coverage))
+        how = evidence.made_by(max(each.get("seeds", 1) for found in coverage.values() for each in found.values()))
+        items = (_areas(evidence, coverage, how), _curves(evidence, coverage, how), _table(evidence, coverage, how))
     return Section(
         "coverage",
         "Coverage",
@@ -50,8 +48,8 @@ def _label(method: str) -> str:
     return "whole training set (floor)" if method == "full" else method_label(method)
 
 
-def _areas(evidence: Evidence, coverage: dict[float, dict[str, Any]]) -> Figure:
-    columns = ("pruned",)
+def _areas(evidence: Evidence, coverage: dict[float, dict[str, Any]], how: str) -> Figure:
+    columns = ("pruned", "points kept", "coresets")
     figure = plot((*columns, *COLUMNS), **SIDE_BY_SIDE)
     rates = sorted(coverage)
     for method in _methods(evidence, {name: None for found in coverage.values() for name in found}):
@@ -60,14 +58,13 @@ def _areas(evidence: Evidence, coverage: dict[float, dict[str, Any]]) -> Figure:
             if method in coverage[rate]:
                 each = coverage[rate][method]
                 low, high = each["interval"] or (None, None)
-                points.append((percent(rate), {"value": each["auc"], "low": low, "high": high}, (percent(rate),)))
+                estimate = {"value": each["auc"], "low": low, "high": high}
+                points.append((percent(rate), estimate, (percent(rate), *_behind(evidence, method, rate, each))))
         curve = points_with_intervals(points, AUC, {}, columns, **marks(method))
         figure.add_trace(curve.update(name=_label(method)))
-    figure.update_layout(
-        xaxis=categories([percent(rate) for rate in rates], "share of points pruned"),
-        # Points side by side make plotly begin at 0, where no coverage is.
-        yaxis={"title": {"text": AUC.axis}, "range": _range(coverage)},
-    )
+    over_rates(figure, evidence, rates)
+    # Points side by side make plotly begin at 0, where no coverage is.
+    figure.update_layout(yaxis={"title": {"text": AUC.axis}, "range": _range(coverage)})
     told = "; ".join(
         f"{percent(rate)}: "
         + ", ".join(f"{_label(m)} {coverage[rate][m]['auc']:.3f}" for m in _methods(evidence, coverage[rate]))
@@ -76,9 +73,9 @@ def _areas(evidence: Evidence, coverage: dict[float, dict[str, Any]]) -> Figure:
     return Figure(
         "coverage-auc",
         "AUC_pr against pruning",
-        "Bars are 95% intervals that resample whole trajectories. They overlap because all methods share the same "
-        "queries: what decides is the paired difference in the table.",
-        evidence.how,
+        "Bars are 95% intervals over coresets and validation trajectories. They overlap because all methods share the "
+        "same queries: what decides is the paired difference in the table.",
+        how,
         f"AUC_pr in Bohr, {told}",
         figure,
     )
@@ -95,19 +92,20 @@ def _range(coverage: dict[float, dict[str, Any]]) -> list[float]:
     return [min(ends) - margin, max(ends) + margin]
 
 
-def _curves(evidence: Evidence, coverage: dict[float, dict[str, Any]]) -> Figure:
-    columns = ("share of points p", "distance r, Bohr")
+def _curves(evidence: Evidence, coverage: dict[float, dict[str, Any]], how: str) -> Figure:
+    columns = ("points kept", "share of points p", "distance r, Bohr")
     figure = plot(columns)
     rates = evidence.by_own_rate(sorted(coverage))
     for rate in rates:
         for method in _methods(evidence, coverage[rate]):
             each = coverage[rate][method]
-            rows = [[significant(p), significant(r)] for p, r in zip(each["p"], each["r"], strict=True)]
+            kept, _ = _behind(evidence, method, rate, each)
+            rows = [[kept, significant(p), significant(r)] for p, r in zip(each["p"], each["r"], strict=True)]
             style = marks(method)
             style["name"] = _label(method)
             figure.add_scatter(
-                x=[row[0] for row in rows],
-                y=[row[1] for row in rows],
+                x=[row[1] for row in rows],
+                y=[row[2] for row in rows],
                 mode="lines",
                 customdata=rows,
                 meta={"pruned": percent(rate)},
@@ -123,14 +121,14 @@ def _curves(evidence: Evidence, coverage: dict[float, dict[str, Any]]) -> Figure
         "p-partial r-cover",
         "A share p of the validation points has a kept point within the distance r; the area under the curve is "
         "AUC_pr. The right end is the worst covered point.",
-        evidence.how,
+        how,
         f"Distance within which a share of the validation points is covered, by method, at {percent(rates[0])}",
         figure,
-        (Choice.of("pruned", [percent(rate) for rate in rates]),),
+        (evidence.choice_of_rates(rates),),
     )
 
 
-def _table(evidence: Evidence, coverage: dict[float, dict[str, Any]]) -> Table:
+def _table(evidence: Evidence, coverage: dict[float, dict[str, Any]], how: str) -> Table:
     own = method_label(evidence.own)
     rows: list[tuple[str, ...]] = []
     strong = set()
@@ -140,19 +138,25 @@ def _table(evidence: Evidence, coverage: dict[float, dict[str, Any]]) -> Table:
             if method == evidence.own:
                 strong.add(len(rows))
             interval = "" if each["interval"] is None else "[{:.4g}, {:.4g}]".format(*each["interval"])
-            rows.append(
-                (f"{percent(rate)}: {_label(method)}", f"{each['auc']:.4g}", interval, *_paired(each.get("difference")))
-            )
+            kept, _ = _behind(evidence, method, rate, each)
+            measured = (f"{kept:,}" if kept else "", f"{each['auc']:.4g}", interval)
+            rows.append((f"{percent(rate)}: {_label(method)}", *measured, *_paired(each.get("difference"))))
     return Table(
         "table-coverage",
         "AUC_pr, Bohr",
-        f"The difference is paired query by query with {own}; its 95% interval resamples whole trajectories. Covers "
-        f"worse means that {own} lies nearer to the validation points. One trajectory alone gives no interval.",
-        evidence.how,
-        ("pruned: kept by", "AUC_pr", "95% interval", f"minus {own}", "its interval", "verdict"),
+        f"The difference is paired query by query with {own}; its 95% interval is over coresets and trajectories, "
+        f"as far as there are several of each. Covers worse means that {own} lies nearer to the validation points.",
+        how,
+        ("pruned: kept by", "points kept", "AUC_pr", "95% interval", f"minus {own}", "its interval", "verdict"),
         tuple(rows),
         frozenset(strong),
     )
+
+
+def _behind(evidence: Evidence, method: str, rate: float, found: dict[str, Any]) -> tuple[int | None, int]:
+    """How many points a coreset holds, and how many coresets an AUC_pr is the mean of."""
+    cell = evidence.cell(method, rate)
+    return (cell["kept"][0] if cell else None), found.get("seeds", 1)
 
 
 def _paired(difference: dict[str, Any] | None) -> tuple[str, str, str]:
@@ -162,4 +166,6 @@ def _paired(difference: dict[str, Any] | None) -> tuple[str, str, str]:
     if difference.get("low") is None:
         return value, "", "undecided"
     verdict = {"lower": "covers better", "higher": "covers worse", "tie": "tie"}[difference["verdict"]]
+    if not settled({"seeds": 1, **difference}):
+        verdict = "1 coreset: no verdict"
     return value, f"[{difference['low']:+.3g}, {difference['high']:+.3g}]", verdict

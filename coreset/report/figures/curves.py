@@ -8,8 +8,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from coreset.report.evidence import Quantity
-from coreset.report.figure import significant
+from coreset.report.evidence import Evidence, Quantity
+from coreset.report.figure import percent, significant
 
 CUT = 0.1
 """Share of a value at which its bar is cut on a logarithmic axis, which has no place for 0."""
@@ -37,7 +37,7 @@ def points_with_intervals(
     named = "".join(f"{name} %{{customdata[{i}]}}<br>" for i, name in enumerate(columns))
     n = len(columns)
     template = (
-        f"<b>%{{fullData.name}}</b><br>{named}%{{customdata[{n}]:.4g}} {quantity.unit} "
+        f"<b>%{{fullData.name}}</b><br>{named}{quantity.in_unit(f'%{{customdata[{n}]:.4g}}')} "
         f"[%{{customdata[{n + 1}]:.4g}}, %{{customdata[{n + 2}]:.4g}}]<extra></extra>"
     )
     return go.Scatter(
@@ -72,6 +72,38 @@ def categories(names: Sequence[str], title: str = "") -> dict[str, Any]:
     """An axis of names in this order."""
     axis = {"type": "category", "categoryorder": "array", "categoryarray": list(names), "fixedrange": True}
     return {**axis, "showgrid": False, "title": {"text": title}}
+
+
+def span(rates: Sequence[float]) -> list[float]:
+    """The ends of an axis of rates."""
+    return [-0.5, len(rates) - 0.5]
+
+
+def over_rates(figure: go.Figure, evidence: Evidence, rates: Sequence[float]) -> None:
+    """An axis of the share pruned, and above it a second one of the points kept."""
+    names = [percent(rate) for rate in rates]
+    figure.update_layout(
+        xaxis={**categories(names, "share of points pruned"), "range": span(rates)},
+        xaxis2={
+            "range": span(rates),
+            "tickvals": list(range(len(rates))),
+            "ticktext": [f"{kept:,}" if kept else "" for kept in map(evidence.kept, rates)],
+            "showgrid": False,
+            "fixedrange": True,
+            "title": {"text": "training points kept"},
+            "overlaying": "x",
+            "side": "top",
+        },
+        margin={"t": 56},
+    )
+    # An axis is drawn only where some trace stands on it.
+    on_second_axis(figure, None)
+
+
+def on_second_axis(figure: go.Figure, y: float | None) -> None:
+    """A point that nobody sees, to which the axes reach."""
+    hidden = {"opacity": 0, "meta": {"csv": "no"}, "showlegend": False, "hoverinfo": "skip", "offsetgroup": "full"}
+    figure.add_trace(go.Scatter(x=[0], y=[y], xaxis="x2", mode="markers", **hidden))
 
 
 def line_across(figure: go.Figure, y: float, text: str) -> None:

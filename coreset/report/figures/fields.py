@@ -42,9 +42,7 @@ def section(evidence: Evidence) -> Section:
         items += [_planes(evidence, shown), _profiles(evidence, shown)]
     else:
         items.append(Missing("densities and errors of whole snapshots", "run coreset sweep JOB.yaml"))
-    spectrum = _spectrum(evidence)
-    if spectrum is not None:
-        items.append(spectrum)
+    items += [each for each in (_spectrum(evidence), _spectrum_of_parts(evidence)) if each is not None]
     return Section(
         "fields",
         "Where the errors are",
@@ -231,15 +229,7 @@ def _spectrum(evidence: Evidence) -> Figure | None:
                 _shells(figure, found["edges"], found["power"], meta, **style)
     if not figure.data:
         return None
-    figure.update_layout(
-        xaxis={"title": {"text": "wave number |G|, Bohr⁻¹"}, "rangemode": "tozero"},
-        yaxis={
-            **log_axis("power of the error, e²/Bohr³"),
-            "dtick": 1,
-            "exponentformat": "power",
-            "tickformat": "",
-        },
-    )
+    figure.update_layout(**_POWER_BY_WAVE)
     return Figure(
         "error-spectrum",
         "Spectrum of the error",
@@ -253,6 +243,46 @@ def _spectrum(evidence: Evidence) -> Figure | None:
             Choice.of("test set", evidence.tests, {test: evidence.test_label(test) for test in evidence.tests}),
             Choice.of("pruned", [percent(rate) for rate in rates]),
         ),
+    )
+
+
+_POWER_BY_WAVE: dict[str, Any] = {
+    "xaxis": {"title": {"text": "wave number |G|, Bohr⁻¹"}, "rangemode": "tozero"},
+    "yaxis": {
+        **log_axis("power of the error, e²/Bohr³"),
+        "dtick": 1,
+        "exponentformat": "power",
+        "tickformat": "",
+    },
+}
+
+
+def _spectrum_of_parts(evidence: Evidence) -> Figure | None:
+    """The spectrum at each temperature and of each composition alone, at the job's own rate."""
+    figure = plot(("|G| from, Bohr⁻¹", "|G| to, Bohr⁻¹", "power, e²/Bohr³"))
+    parts: list[str] = []
+    for test in evidence.tests:
+        for kind, unit in (("by_temperature", " K"), ("by_composition", "")):
+            for method in evidence.methods(evidence.protocols[0]):
+                cell = evidence.cell(method, evidence.rate)
+                found = cell["tests"].get(test, {}).get("spectrum", {}) if cell else {}
+                for name, power in found.get(kind, {}).items():
+                    part = f"{test}, {name}{unit}"
+                    parts += [part] if part not in parts else []
+                    style = marks(method, dash="dash" if method == "full" else "solid")
+                    style["marker"]["size"] = 5
+                    _shells(figure, found["edges"], power, {"snapshots": part}, **style)
+    if not parts:
+        return None
+    figure.update_layout(**_POWER_BY_WAVE)
+    return Figure(
+        "error-spectrum-parts",
+        "Spectrum by temperature and composition",
+        f"The same for the snapshots of one temperature or composition, {percent(evidence.rate)} pruned.",
+        evidence.how,
+        "Radial power spectrum of the error by temperature and composition",
+        figure,
+        (Choice.of("snapshots", parts),),
     )
 
 

@@ -38,8 +38,7 @@ def section(evidence: Evidence) -> Section:
 
 
 def _choices(evidence: Evidence, keys: list[str], tests: list[str] | None = None) -> tuple[Choice, ...]:
-    rates = [percent(rate) for rate in evidence.by_own_rate(evidence.rates(evidence.protocols[0]))]
-    choices = [Choice.of("pruned", rates)]
+    choices = [evidence.choice_of_rates(evidence.by_own_rate(evidence.rates(evidence.protocols[0])))]
     if tests:
         choices.append(Choice.of("test set", tests, {test: evidence.test_label(test) for test in tests}))
     labels = {each.key: each.axis for each in QUANTITIES}
@@ -58,7 +57,7 @@ def _over_tests(evidence: Evidence) -> Figure:
                 if cell is None:
                     continue
                 points = [
-                    (test, estimate, (test, cell["kept"][0], cell["seeds"]))
+                    (test, estimate, (test, cell["kept"][0], evidence.seeds(cell, estimate)))
                     for test in evidence.tests
                     if (estimate := evidence.figure(cell, test, quantity.key)) is not None
                 ]
@@ -95,9 +94,9 @@ def _by_group(evidence: Evidence, key: str, what: str, unit: str, caption: str) 
                 groups = cell["tests"].get(test, {}).get(key, {}) if cell else {}
                 for quantity in QUANTITIES:
                     points = [
-                        (name, groups[name][quantity.key], (name, cell["kept"][0], cell["seeds"]))
+                        (name, estimate, (name, cell["kept"][0], evidence.seeds(cell, estimate)))
                         for name in names
-                        if cell and quantity.key in groups.get(name, {})
+                        if cell and (estimate := groups.get(name, {}).get(quantity.key)) is not None
                     ]
                     if not points or quantity.key == "electrons_lost":
                         continue

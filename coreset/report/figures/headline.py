@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from coreset.report.claims import CHEMICAL_ACCURACY, claims
-from coreset.report.evidence import ENERGY, NRMSE, Evidence
+from coreset.report.claims import claims
+from coreset.report.evidence import ENERGY, NRMSE, Evidence, settled
 from coreset.report.figure import Missing, Section, Table, method_label, percent
 from coreset.report.figures.cost import duration
+from coreset.report.findings import CHEMICAL_ACCURACY
 
 PAPERS_POINTS = 432_000
 """Points that 1% of the paper's aluminium corpus holds."""
@@ -76,12 +77,19 @@ def _verdict(evidence: Evidence, rate: float) -> str:
     for peer in evidence.methods(protocol, whole=False):
         relation = against(evidence, peer, rate, test)
         if relation is not None:
-            other = evidence.figure(evidence.cell(peer, rate, protocol), test, "nrmse")
-            verdicts[relation].append(
-                f"{method_label(peer)} ({NRMSE.factor * other['value']:.3g}%)" if other else method_label(peer)
-            )
+            verdicts[relation].append(_peer(evidence, peer, rate, test))
     said = [f"{relation} {', '.join(peers)}" for relation, peers in verdicts.items() if peers]
-    return f"{text}. {method_label(evidence.own)} is {'; '.join(said)}." if said else f"{text}."
+    alone = f" ({evidence.alone(test)})" if evidence.alone(test) else ""
+    return f"{text}. {method_label(evidence.own)} is {'; '.join(said)}{alone}." if said else f"{text}."
+
+
+def _peer(evidence: Evidence, peer: str, rate: float, test: str) -> str:
+    """A peer with its error, and the number of its points where that is another."""
+    cell = evidence.cell(peer, rate)
+    found = evidence.figure(cell, test, "nrmse")
+    error = f"{NRMSE.factor * found['value']:.3g}%" if found else ""
+    told = ", ".join(each for each in (error, evidence.other_budget(cell) if cell else "") if each)
+    return f"{method_label(peer)} ({told})" if told else method_label(peer)
 
 
 def against(evidence: Evidence, peer: str, rate: float, test: str) -> str | None:
@@ -90,7 +98,7 @@ def against(evidence: Evidence, peer: str, rate: float, test: str) -> str | None
         return None
     cell = evidence.cell(peer, rate)
     found = (cell or {}).get("tests", {}).get(test, {}).get("differences", {}).get(evidence.own, {}).get("nrmse")
-    if found is None or found.get("low") is None:
+    if found is None or not settled(found):
         return None
     return {"higher": "better than", "lower": "worse than", "tie": "tied with"}[found["verdict"]]
 
@@ -101,16 +109,20 @@ def _bracketed(estimate: Mapping[str, Any]) -> str:
 
 
 def _energies(evidence: Evidence) -> str:
-    test, parts, limit = evidence.tests[0], [], 1e3 * CHEMICAL_ACCURACY
+    test, limit = evidence.tests[0], 1e3 * CHEMICAL_ACCURACY
+    parts: list[str] = []
+    networks: list[int] = []
     for rate in evidence.main_rates:
         found = evidence.figure(evidence.cell(evidence.own, rate), test, "energy")
         if found is not None:
             parts.append(f"{ENERGY.within(found)} mHa/atom at {percent(rate)}")
+            networks.append(len(found["by_seed"]))
     if not parts:
         return ""
     whole = evidence.figure(evidence.cell("full", 0.0), test, "energy")
     with_all = f" ({ENERGY.factor * whole['value']:.3g} with all points)" if whole else ""
-    off = f"Energies from these densities are off by {' and '.join(parts)}{with_all}"
+    alone = ", of one network each" if max(networks) == 1 else ""
+    off = f"Energies from these densities are off by {' and '.join(parts)}{alone}{with_all}"
     return f"{off}; chemical accuracy is {limit:g} mHa/atom."
 
 
@@ -162,7 +174,7 @@ def tiles(evidence: Evidence) -> list[Tile]:
                 Tile(
                     f"{ENERGY.factor * energy['value']:.2g}",
                     f"mHa/atom off at {percent(rate)}",
-                    f"chemical accuracy: {limit:g}",
+                    f"chemical accuracy: {limit:g}" + ("; one network" if len(energy["by_seed"]) == 1 else ""),
                 )
             )
     return found
@@ -177,7 +189,10 @@ def verdicts(evidence: Evidence) -> Table | None:
         for test in evidence.tests if cell else ():
             found = evidence.figure(cell, test, "nrmse")
             cells = [_against(evidence, peer, rate, test) for peer in peers]
-            rows.append((f"{percent(rate)}, {test}", f"{cell['kept'][0]:,}" if cell else "", NRMSE.text(found), *cells))
+            alone = " (one trajectory)" if evidence.alone(test) else ""
+            rows.append(
+                (f"{percent(rate)}, {test}{alone}", f"{cell['kept'][0]:,}" if cell else "", NRMSE.text(found), *cells)
+            )
     if not rows:
         return None
     own = method_label(evidence.own)
@@ -185,7 +200,7 @@ def verdicts(evidence: Evidence) -> Table | None:
         "table-verdicts",
         f"{own}: the verdict",
         f"NRMSE of {own} in %, and how it stands against each peer: in brackets the peer's error. Better, worse and "
-        "tie by the 95% interval of the difference, paired by seed and trajectory.",
+        "tie by the 95% interval of the difference, paired by seed and trajectory; of one trajectory, by seed alone.",
         evidence.how,
         ("pruned, test set", "points kept", f"NRMSE of {own}, %", *(f"against {method_label(peer)}" for peer in peers)),
         tuple(rows),
@@ -200,7 +215,7 @@ def _against(evidence: Evidence, peer: str, rate: float, test: str) -> str:
     if peer == "full":
         own = evidence.cell(evidence.own, rate)
         found = (own or {}).get("tests", {}).get(test, {}).get("differences", {}).get("full", {}).get("nrmse")
-        if found is None or found.get("low") is None:
+        if found is None or not settled(found):
             return value
         return f"{ ({'lower': 'better', 'higher': 'worse', 'tie': 'tie'}[found['verdict']]) } {value}"
     relation = against(evidence, peer, rate, test)
@@ -211,14 +226,16 @@ def section_claims(evidence: Evidence) -> Section:
     """The paper's claims, each with its verdict and reason."""
     lead = (
         "Each claim of Pathrudkar et al., arXiv 2507.09001, put to the test by the figures of this page. As good "
-        "means: the upper end of the interval lies below a tenth of the whole corpus's error. Undecided means that "
-        "the intervals hold both answers."
+        "means: the upper end of the interval lies below a tenth of the whole corpus's error. A tie means that the "
+        "whole interval lies within a tenth of the other's error; undecided, that it holds both answers, or that one "
+        "network is too few to tell. One trajectory: what decides was measured on one, so its interval tells of seeds "
+        "alone."
     )
     if not evidence.swept:
         return Section(
             "claims", "The paper's claims", lead, (Missing("the test of the claims", "run coreset sweep JOB.yaml"),)
         )
-    rows = tuple((each.statement, each.source, each.verdict, each.reason) for each in claims(evidence.sweep))
+    rows = tuple((each.statement, each.source, each.verdict, each.reason) for each in claims(evidence))
     head = ("claim", "where in the paper", "verdict", "reason")
     table = Table(
         "table-claims", "Claims and verdicts", "Lower errors are better.", evidence.how, head, rows, wraps=True

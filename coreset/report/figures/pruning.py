@@ -7,8 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from coreset.report.claims import CHEMICAL_ACCURACY
-from coreset.report.evidence import ENERGY, LOST, NMAE, NORM, NRMSE, SEMINORM, Evidence, Quantity
+from coreset.report.evidence import ENERGY, LOST, NMAE, NORM, NRMSE, SEMINORM, Evidence, Quantity, settled
 from coreset.report.figure import (
     Choice,
     Figure,
@@ -25,11 +24,14 @@ from coreset.report.figures.curves import (
     COLUMNS,
     CUT,
     SIDE_BY_SIDE,
-    categories,
     line_across,
     log_axis,
+    on_second_axis,
+    over_rates,
     points_with_intervals,
+    span,
 )
+from coreset.report.findings import CHEMICAL_ACCURACY
 
 
 def section(evidence: Evidence) -> Section:
@@ -53,7 +55,8 @@ def section(evidence: Evidence) -> Section:
         "Error against pruning",
         "How much a network loses when it is trained on fewer points, and whether it matters which. The lower axis "
         "tells what share of the training points was left out, the upper one how many were kept: 99% of a small "
-        "corpus is a harder test than 99% of a large one.",
+        "corpus is a harder test than 99% of a large one. Differences are paired by seed: "
+        f"{evidence.redrawn}.",
         tuple(items),
     )
 
@@ -90,43 +93,17 @@ def curve(evidence: Evidence, name: str, quantities: tuple[Quantity, ...]) -> Fi
                         cell = evidence.cell(method, rate, protocol)
                         estimate = evidence.figure(cell, test, quantity.key)
                         if cell is not None and estimate is not None:
-                            points.append((percent(rate), estimate, (percent(rate), cell["kept"][0], cell["seeds"])))
+                            leading = (percent(rate), cell["kept"][0], evidence.seeds(cell, estimate))
+                            points.append((percent(rate), estimate, leading))
                     if points:
                         figure.add_trace(points_with_intervals(points, quantity, meta, columns, **marks(method)))
-    kept = [evidence.kept(rate) for rate in rates]
-    figure.update_layout(
-        xaxis={**categories([percent(rate) for rate in rates], "share of points pruned"), "range": _span(rates)},
-        xaxis2={
-            "range": _span(rates),
-            "tickvals": list(range(len(rates))),
-            "ticktext": [f"{each:,}" if each else "" for each in kept],
-            "showgrid": False,
-            "fixedrange": True,
-            "title": {"text": "training points kept"},
-            "overlaying": "x",
-            "side": "top",
-        },
-        yaxis={"title": {"text": shown[0].axis}} if shown[0].signed else log_axis(shown[0].axis),
-        margin={"t": 56},
-        **SIDE_BY_SIDE,
-    )
+    over_rates(figure, evidence, rates)
+    axis = {"title": {"text": shown[0].axis}} if shown[0].signed else log_axis(shown[0].axis)
+    figure.update_layout(yaxis=axis, **SIDE_BY_SIDE)
     if quantities[0] is ENERGY:
         line = 1e3 * CHEMICAL_ACCURACY
         line_across(figure, line, f"chemical accuracy, {line:g} mHa/atom")
-        # The axis reaches to the line, which as a shape has no say in it.
-        figure.add_trace(
-            go.Scatter(
-                x=[0],
-                y=[line],
-                xaxis="x2",
-                mode="markers",
-                opacity=0,
-                meta={"csv": "no"},
-                showlegend=False,
-                hoverinfo="skip",
-                offsetgroup="full",
-            )
-        )
+        on_second_axis(figure, line)  # for the line, which is a shape, has no say in how far the axis reaches
     choices = [Choice.of("test set", evidence.tests, {test: evidence.test_label(test) for test in evidence.tests})]
     if len(evidence.protocols) > 1:
         labels = {protocol: evidence.protocol_label(protocol) for protocol in evidence.protocols}
@@ -141,7 +118,7 @@ def curve(evidence: Evidence, name: str, quantities: tuple[Quantity, ...]) -> Fi
         f"{MEANINGS[quantities[0].key]}. Points are means over seeds and test snapshots; bars are 95% intervals "
         "that resample seeds and test trajectories, cut at a tenth of the value. The dashed line and its band are "
         "the network of the whole corpus.",
-        evidence.how,
+        evidence.behind(quantities[0].key),
         _told(evidence, quantities[0]),
         figure,
         tuple(choices),
@@ -156,7 +133,7 @@ def _whole(
     estimate = evidence.figure(cell, test, quantity.key)
     if cell is None or estimate is None:
         return
-    ends = _span(rates)
+    ends = span(rates)
     if estimate.get("low") is not None:
         least = -float("inf") if quantity.signed else CUT * estimate["value"]
         low, high = (significant(quantity.factor * max(estimate[side], least)) for side in ("low", "high"))
@@ -175,7 +152,7 @@ def _whole(
             offsetgroup="full",
         )
     line = points_with_intervals(
-        [(end, estimate, ("0%", cell["kept"][0], cell["seeds"])) for end in ends],
+        [(end, estimate, ("0%", cell["kept"][0], evidence.seeds(cell, estimate))) for end in ends],
         quantity,
         meta,
         ("pruned", "points kept", "seeds"),
@@ -184,10 +161,6 @@ def _whole(
     yield line.update(
         mode="lines", offsetgroup="full", error_y={"visible": False}, xaxis="x2", meta={**meta, "csv": "once"}
     )
-
-
-def _span(rates: list[float]) -> list[float]:
-    return [-0.5, len(rates) - 0.5]
 
 
 def _told(evidence: Evidence, quantity: Quantity) -> str:
@@ -219,12 +192,12 @@ def tables(evidence: Evidence) -> Iterator[Table]:
             if method == "full":
                 found = [found[0], *[None] * (len(rates) - 1)]
             rows.append((method_label(method), *(NRMSE.text(each) for each in found)))
-        head = ("trained on", *(_column(evidence, rate) for rate in rates))
+        head = ("trained on", *(evidence.column(rate) for rate in rates))
         title = f"NRMSE, %: {evidence.test_label(test)}"
         caption = (
             f"Mean ± half of the 95% interval over seeds and trajectories, {evidence.protocol_label(protocol)}; the "
             "whole corpus has one value, whatever the rate."
-        )
+        ) + _alone(evidence, test)
         yield Table(f"table-nrmse-{test}", title, caption, evidence.how, head, tuple(rows), frozenset(strong))
     for test in tests:
         rows = []
@@ -237,14 +210,14 @@ def tables(evidence: Evidence) -> Iterator[Table]:
         caption = (
             f"NRMSE of each method minus that of {own}, in percentage points, paired by seed and trajectory, with its "
             f"95% interval. Worse: {own} is better. A tie: the interval holds 0, and nothing is decided."
-        )
-        title = f"Differences from {own}: {test}"
+        ) + _alone(evidence, test)
+        title = f"Differences from {own}: {evidence.test_label(test)}"
         yield Table(f"table-differences-{test}", title, caption, evidence.how, head, tuple(rows))
 
 
-def _column(evidence: Evidence, rate: float) -> str:
-    kept = evidence.kept(rate)
-    return f"{percent(rate)} pruned" + (f" ({kept:,} points)" if kept else "")
+def _alone(evidence: Evidence, test: str) -> str:
+    told = evidence.alone(test)
+    return f" Here is {told}." if told else ""
 
 
 def _against_own(evidence: Evidence, method: str, rate: float, protocol: str, test: str) -> str:
@@ -258,7 +231,9 @@ def _against_own(evidence: Evidence, method: str, rate: float, protocol: str, te
         return _difference(found, -1)
     cell = evidence.cell(method, rate, protocol)
     found = (cell or {}).get("tests", {}).get(test, {}).get("differences", {}).get(evidence.own, {})
-    return _difference(found.get("nrmse"), 1)
+    told = _difference(found.get("nrmse"), 1)
+    other = evidence.other_budget(cell) if cell else ""
+    return f"{told} ({other})" if told and other else told
 
 
 def _difference(found: dict[str, Any] | None, sign: int) -> str:
@@ -268,6 +243,8 @@ def _difference(found: dict[str, Any] | None, sign: int) -> str:
         return NRMSE.within({"value": sign * found["value"]}, "+")
     low, high = sorted(sign * found[side] for side in ("low", "high"))
     verdict = "worse" if low > 0 else "better" if high < 0 else "tie"
+    if not settled(found):
+        verdict = "1 network: no verdict"
     return f"{NRMSE.within({'value': sign * found['value'], 'low': low, 'high': high}, '+')} {verdict}"
 
 

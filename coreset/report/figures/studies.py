@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coreset.report.evidence import NRMSE, QUANTITIES, Evidence
+from coreset.report.evidence import NRMSE, QUANTITIES, Evidence, settled
 from coreset.report.figure import (
     DASHES,
     SEQUENCE,
@@ -92,7 +92,7 @@ def _study(evidence: Evidence, key: str, label: str, caption: str) -> Figure:
         for test in evidence.tests:
             for i, (rate, cells) in enumerate(studied.items()):
                 points = [
-                    (f"{cell[key]:g}", estimate, (cell[key], cell["kept"][0], cell["seeds"]))
+                    (f"{cell[key]:g}", estimate, (cell[key], cell["kept"][0], evidence.seeds(cell, estimate)))
                     for cell in cells
                     if (estimate := evidence.figure(cell, test, quantity.key)) is not None
                 ]
@@ -104,7 +104,7 @@ def _study(evidence: Evidence, key: str, label: str, caption: str) -> Figure:
                         quantity,
                         meta,
                         columns,
-                        name=f"{percent(rate)} pruned",
+                        name=evidence.column(rate),
                         line={**style, "width": 2, "dash": DASHES[i % len(DASHES)]},
                         marker={**style, "size": 8, "symbol": SYMBOLS[i % len(SYMBOLS)]},
                     )
@@ -135,20 +135,21 @@ def _validation(evidence: Evidence) -> Figure | None:
     found = {rate: each for rate, each in evidence.sweep.get("cutoffs", {}).items() if each.get("curve")}
     if not found:
         return None
-    columns = ("β", "chosen")
+    columns = ("points kept", "β", "chosen")
     figure = plot((*columns, *COLUMNS), **SIDE_BY_SIDE)
     betas = sorted({point["cutoff"] for each in found.values() for point in each["curve"]})
     for i, rate in enumerate(sorted(found, key=float)):
         each = found[rate]
+        ties = each.get("ties", ())
         points = []
         for point in each["curve"]:
             estimate = {"value": point["nrmse"], "low": point["low"], "high": point["high"]}
-            chosen = point["cutoff"] == each["value"]
-            points.append((f"{point['cutoff']:g}", estimate, (point["cutoff"], "chosen" if chosen else "")))
+            chosen = "chosen" if point["cutoff"] == each["value"] else "no worse" if point["cutoff"] in ties else ""
+            points.append((f"{point['cutoff']:g}", estimate, (evidence.kept(float(rate)), point["cutoff"], chosen)))
         style = {"color": SEQUENCE[i % len(SEQUENCE)]}
-        sizes = [14 if leading[1] else 8 for *_, leading in points]
+        sizes = [14 if leading[2] == "chosen" else 8 for *_, leading in points]
         symbol = SYMBOLS[i % len(SYMBOLS)]
-        curve = points_with_intervals(points, NRMSE, {}, columns, name=f"{percent(float(rate))} pruned", line=style)
+        curve = points_with_intervals(points, NRMSE, {}, columns, name=evidence.column(float(rate)), line=style)
         curve.update(
             line={**style, "width": 2, "dash": DASHES[i % len(DASHES)]},
             marker={**style, "size": sizes, "symbol": symbol},
@@ -158,7 +159,7 @@ def _validation(evidence: Evidence) -> Figure | None:
         xaxis=categories([f"{beta:g}" for beta in betas], "β, share of the hardest points cut"),
         yaxis=log_axis("NRMSE on validation groups, %"),
     )
-    told = ", ".join(f"{percent(float(rate))}: β = {found[rate]['value']:g}" for rate in sorted(found, key=float))
+    told = ", ".join(f"{evidence.rate_label(float(r))}: β = {found[r]['value']:g}" for r in sorted(found, key=float))
     return Figure(
         "cutoff-validation",
         "How β was chosen",
@@ -182,12 +183,17 @@ def _control(evidence: Evidence) -> Table | None:
             if found is None or ccs is None:
                 continue
             verdict = {"lower": "strata do harm", "higher": "strata help", "tie": "tie"}[found["verdict"]]
+            if not settled(found):
+                verdict = "1 network: no verdict"
+            elif evidence.alone(test):
+                verdict += " (one trajectory)"
             if not ccs["cutoff"]:
                 verdict += " (nothing is cut: this control is random points)"
             difference = {"value": found["value"], "low": found["low"], "high": found["high"]}
             own, control = (NRMSE.text(evidence.figure(each, test, "nrmse")) for each in (ccs, cell))
             beta = f"{ccs['cutoff']:g}" if ccs["cutoff"] is not None else ""
-            rows.append((f"{test}, {percent(rate)}", beta, own, control, NRMSE.within(difference, "+"), verdict))
+            kept = f"{ccs['kept'][0]:,}"
+            rows.append((f"{test}, {percent(rate)}", kept, beta, own, control, NRMSE.within(difference, "+"), verdict))
     if not rows:
         return None
     return Table(
@@ -196,6 +202,6 @@ def _control(evidence: Evidence) -> Table | None:
         "NRMSE in %, and the paired difference (cut-random minus CCS) with its 95% interval: what the strata add "
         "to the cut.",
         evidence.how,
-        ("test set, pruned", "β", "CCS", "cut-random", "difference", "verdict"),
+        ("test set, pruned", "points kept", "β", "CCS", "cut-random", "difference", "verdict"),
         tuple(rows),
     )

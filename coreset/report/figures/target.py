@@ -9,7 +9,7 @@ from typing import Any
 
 from coreset.report.evidence import Evidence, Quantity
 from coreset.report.figure import Choice, Figure, Table, colour, faint, method_label, percent, plot, significant
-from coreset.report.figures.curves import categories
+from coreset.report.figures.curves import over_rates
 
 MEASURES = (
     Quantity("flops", "work to the target", "10¹² operations", 1e-12),
@@ -26,6 +26,7 @@ class Reached:
     """How many seeds of a cell came to the target, and what that took on the mean; None where some never came."""
 
     rate: float
+    kept: int
     seeds: int
     of: int
     spent: float | None
@@ -35,7 +36,7 @@ class Reached:
     def row(self) -> list[Any]:
         """As the CSV has it."""
         chosen = None if self.spent is None else significant(self.selection)
-        return [percent(self.rate), self.seeds, self.of, significant(self.spent), chosen]
+        return [percent(self.rate), self.kept, self.seeds, self.of, significant(self.spent), chosen]
 
 
 def reached(
@@ -45,13 +46,13 @@ def reached(
     for rate in [0.0] if method == "full" else evidence.rates(protocol):
         cell = evidence.cell(method, rate, protocol)
         found = target["cells"].get(cell["id"]) if cell else None
-        if found is None:
+        if cell is None or found is None:
             continue
         values = [quantity.factor * value for value in found[quantity.key] if value is not None]
         everyone = len(found[quantity.key])
         spent = fmean(values) if len(values) == everyone else None
         selection = quantity.factor * selection_cost(evidence, method, quantity.key)
-        yield Reached(rate, len(values), everyone, spent, selection)
+        yield Reached(rate, cell["kept"][0], len(values), everyone, spent, selection)
 
 
 def selection_cost(evidence: Evidence, method: str, measure: str) -> float:
@@ -64,7 +65,8 @@ def selection_cost(evidence: Evidence, method: str, measure: str) -> float:
 
 def target_figure(evidence: Evidence, target: Mapping[str, Any]) -> Figure:
     """Bars of the training with the selection on top."""
-    figure = plot(("pruned", "seeds that reached it", "seeds", "training", "selection"), barmode="group", bargap=0.25)
+    columns = ("pruned", "points kept", "seeds that reached it", "seeds", "training", "selection")
+    figure = plot(columns, barmode="group", bargap=0.25)
     for quantity in MEASURES:
         for protocol in evidence.protocols:
             for method in evidence.methods(protocol):
@@ -73,20 +75,20 @@ def target_figure(evidence: Evidence, target: Mapping[str, Any]) -> Figure:
                 shade = colour(method)
                 place = {"x": [row[0] for row in rows], "offsetgroup": method, "legendgroup": method}
                 figure.add_bar(
-                    y=[row[3] for row in rows],
+                    y=[row[4] for row in rows],
                     name=method_label(method),
                     marker={"color": shade} if shade else None,
                     customdata=rows,
                     meta=meta,
-                    hovertemplate="%{fullData.name}, %{customdata[0]} pruned: training %{customdata[3]:.3g}, "
-                    "selection %{customdata[4]:.3g}<extra></extra>",
+                    hovertemplate="%{fullData.name}, %{customdata[0]} pruned: training %{customdata[4]:.3g}, "
+                    "selection %{customdata[5]:.3g}<extra></extra>",
                     **place,
                 )
                 if method in SCORED:
                     hatched = {"shape": "/", "fgcolor": shade, "size": 5}
                     figure.add_bar(
-                        y=[row[4] for row in rows],
-                        base=[row[3] for row in rows],
+                        y=[row[5] for row in rows],
+                        base=[row[4] for row in rows],
                         name=f"{method_label(method)}: its selection",
                         marker={"color": faint(shade or "#808080", 0.35), "pattern": hatched},
                         meta={**meta, "csv": "no"},
@@ -94,11 +96,8 @@ def target_figure(evidence: Evidence, target: Mapping[str, Any]) -> Figure:
                         hoverinfo="skip",
                         **place,
                     )
-    rates = [percent(rate) for rate in [0.0, *evidence.rates()]]
-    figure.update_layout(
-        xaxis=categories(rates, "share of points pruned"),
-        yaxis={"title": {"text": MEASURES[0].axis}, "rangemode": "tozero"},
-    )
+    over_rates(figure, evidence, [0.0, *evidence.rates()])
+    figure.update_layout(yaxis={"title": {"text": MEASURES[0].axis}, "rangemode": "tozero"})
     labels = {each: evidence.protocol_label(each) for each in evidence.protocols}
     return Figure(
         "time-to-target",
@@ -134,7 +133,7 @@ def target_table(evidence: Evidence, target: Mapping[str, Any]) -> Table:
         f"({evidence.protocol_label(protocol)}); in brackets with the selection counted in, its search for β as at "
         f"{percent(evidence.sweep.get('costs_rate', evidence.rate))}.",
         evidence.how,
-        ("trained on", *(f"{percent(rate)} pruned" for rate in rates)),
+        ("trained on", *(evidence.column(rate) for rate in rates)),
         tuple(rows),
         frozenset(strong),
     )
