@@ -98,7 +98,8 @@ def _sided(
     if theirs <= floor:
         return Finding(where, f"{text}, tie", None, alone)
     reach = max(-low, high) / (theirs - floor)
-    text += f", tie within {100 * reach:.2g}%{' of its distance to the floor' if floor else ''}"
+    width = f"{100 * reach:.2g}" if reach < MARGIN else f"{100 * reach:,.0f}"
+    text += f", tie within {width}%{' of its distance to the floor' if floor else ''}"
     return Finding(where, text, None, alone, tie=reach < MARGIN)
 
 
