@@ -253,8 +253,7 @@ def mean_over_queries(
     values: one per set of points (seed) and query, shape [seeds, q]; groups as in `summarise`. Queries of a group are
     alike, so what is sampled are groups: each enters by its mean, with its number of queries as weight, in
     `crossed_interval`, whose Student's t knows how few they are. (Resampling two or four groups cannot: it never leaves
-    the range of their means, and held the truth in 55% and 90% of simulated cases.) It does not depend on the queries'
-    order.
+    the range of their means.) It does not depend on the queries' order.
 
     Raises `RequestError` for shapes that do not match, `DataError` for values that are not finite.
     """
