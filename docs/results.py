@@ -74,6 +74,7 @@ def main(sweeps: tuple[Path, ...], noise: Path | None) -> None:
     read = [read_sweep(path) for path in sweeps]
     recipes = None if noise is None else read_noise(noise)
     print(head(read))
+    print_answers(read)
     print_claims(read)
     for evidence in read:
         print_corpus(evidence)
@@ -182,6 +183,50 @@ def networks(counts: Iterable[int]) -> str:
     """How many networks the figures of a table are means of, as the line below it."""
     told = few_or_many(counts)
     return "Each figure is of one network." if told == "1" else f"Each figure is of {told} networks, one per seed."
+
+
+def print_answers(sweeps: list[Evidence]) -> None:
+    """Whether the job's own method beats random points and GraNd, on every corpus and test set, at 90% and 99%."""
+    print("## Does CCS beat random points and GraNd?\n")
+    print(
+        "NRMSE in %, and in percentage points its difference from the peer's at the same rate, paired by seed and "
+        "trajectory, with its 95% interval: below zero CCS is better. Where there is one trajectory, the interval tells "
+        "of seeds alone.\n"
+    )
+    print("| corpus, test set | pruned (points kept) | CCS | minus random points | minus GraNd | trajectories |")
+    print("|---|---|---:|---|---|---:|")
+    for evidence in sweeps:
+        for test in evidence.tests:
+            for rate in (rate for rate in (0.9, 0.99) if evidence.cell("ccs", rate)):
+                print(f"| {' | '.join(answer_row(evidence, test, rate))} |")
+    print()
+
+
+def answer_row(evidence: Evidence, test: str, rate: float) -> list[str]:
+    """One corpus, test set and rate."""
+    cell = evidence.cell("ccs", rate)
+    assert cell is not None
+    measured = cell["tests"][test]
+    against = []
+    for peer in ("random", "grand"):
+        difference = measured["differences"].get(peer, {}).get(NRMSE.key)
+        against.append("" if difference is None else f"{NRMSE.within(difference, '+')} {better_or_worse(difference)}")
+    figure = measured["figures"][NRMSE.key]
+    groups = str(evidence.sweep["corpus"][f"test.{test}"]["groups"])
+    return [
+        f"{title(evidence)}, {test}",
+        f"{percent(rate)} ({cell['kept'][0]:,})",
+        value(figure, NRMSE, 3),
+        *against,
+        groups,
+    ]
+
+
+def better_or_worse(difference: Mapping[str, Any]) -> str:
+    """The verdict in words of CCS."""
+    words = {"lower": "**better**", "higher": "**worse**", "tie": "tie"}
+    found = judged(difference)
+    return words.get(found, found)
 
 
 def print_claims(sweeps: list[Evidence]) -> None:

@@ -215,3 +215,24 @@ def test_what_is_no_sweep_is_refused_in_one_line(sweep, write, tmp_path):
         assert told in result.stderr
         assert result.stderr.startswith("Error: ")
         assert result.stderr.count("\n") == 1
+
+
+def test_the_short_answer_has_every_test_set_at_90_and_99_percent(sweep, write):
+    told = rows(page(write(sweep)), "## Does CCS beat random points and GraNd?")[1:]
+    by_id = {cell["id"]: cell for cell in sweep["cells"] if "methods" in cell["studies"]}
+    assert [row[0] for row in told] == [f"Aluminium, {test}" for test in sweep["test_order"] for _ in (0, 1)]
+    for row in told:
+        test, rate = row[0].split(", ")[1], float(row[1].split("%")[0]) / 100
+        cell = by_id[f"steps ccs {rate:g}"]
+        found = cell["tests"][test]
+        assert row[1].endswith(f"({cell['kept'][0]:,})")
+        assert float(row[2].split(" ± ")[0]) == pytest.approx(100 * found["figures"]["nrmse"]["value"], abs=6e-4)
+        for text, peer in zip(row[3:5], ("random", "grand"), strict=True):
+            difference = found["differences"].get(peer, {}).get("nrmse")
+            if difference is None:
+                assert text == ""
+                continue
+            assert float(text.split()[0]) == pytest.approx(100 * difference["value"], rel=0.06, abs=6e-3)
+            word = {"lower": "**better**", "higher": "**worse**", "tie": "tie"}[difference["verdict"]]
+            assert text.endswith(word)
+        assert row[5] == str(sweep["corpus"][f"test.{test}"]["groups"])
