@@ -190,8 +190,8 @@ def print_answers(sweeps: list[Evidence]) -> None:
     print("## Does CCS beat random points and GraNd?\n")
     print(
         "NRMSE in %, and in percentage points its difference from the peer's at the same rate, paired by seed and "
-        "trajectory, with its 95% interval: below zero CCS is better. Where there is one trajectory, the interval tells "
-        "of seeds alone.\n"
+        "trajectory, with its 95% interval: below zero CCS is better. Where there is one trajectory, the interval "
+        "tells of seeds alone.\n"
     )
     print("| corpus, test set | pruned (points kept) | CCS | minus random points | minus GraNd | trajectories |")
     print("|---|---|---:|---|---|---:|")
