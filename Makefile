@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: run test check docs results system clean
+.PHONY: run test check docs results page system clean
 
 run: $(VENV)/.run
 	$(BIN)/coreset run jobs/al.yaml
@@ -20,16 +20,22 @@ check: $(VENV)/.test
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
 
-# docs/results.md and its figures. About three hours on two cores; PSEUDOPOTENTIALS=DIR adds the energies (docs/energies.md).
-SWEEPS := al-sweep water-sweep crfeconi-sweep
+# docs/results.md and its figures. Four to five hours on two cores; PSEUDOPOTENTIALS=DIR adds the energies (docs/energies.md).
+CORPORA := al water crfeconi
+SWEEPS := $(CORPORA:%=%-sweep)
 ENERGY := $(if $(PSEUDOPOTENTIALS),--set energy.pseudopotentials=$(abspath $(PSEUDOPOTENTIALS)))
 
 results: $(VENV)/.test $(VENV)/.docs
 	for job in $(SWEEPS); do $(BIN)/coreset sweep jobs/$$job.yaml $(ENERGY) || exit; done
+	for corpus in $(CORPORA); do $(BIN)/coreset sweep jobs/$$corpus-studies.yaml --store runs/$$corpus-sweep/artifacts || exit; done
 	$(BIN)/coreset sweep jobs/al-noise.yaml
-	for job in $(SWEEPS) al-noise; do $(BIN)/coreset report runs/$$job && gzip -9nc runs/$$job/sweep.json > docs/sweeps/$$job.json.gz || exit; done
-	$(BIN)/python docs/figures.py docs/figures $(SWEEPS:%=runs/%)
-	$(BIN)/python docs/results.py $(SWEEPS:%=docs/sweeps/%.json.gz) --noise docs/sweeps/al-noise.json.gz > docs/results.md
+	for job in $(SWEEPS) $(CORPORA:%=%-studies) al-noise; do $(BIN)/coreset report runs/$$job && gzip -9nc runs/$$job/sweep.json > docs/sweeps/$$job.json.gz || exit; done
+	$(MAKE) page
+
+# The page and its pictures from the sweeps that stand in docs/sweeps.
+page: $(VENV)/.test $(VENV)/.docs
+	$(BIN)/python docs/figures.py docs/figures $(wildcard $(SWEEPS:%=docs/sweeps/%.json.gz))
+	$(BIN)/python docs/results.py $(wildcard $(SWEEPS:%=docs/sweeps/%.json.gz)) $(patsubst %,--studies %,$(sort $(wildcard docs/sweeps/*-studies.json.gz))) $(patsubst %,--noise %,$(wildcard docs/sweeps/al-noise.json.gz)) > docs/results.md
 
 # What some tests run where it is there, and skip where it is not: a real browser, and an engine for energies.
 system:

@@ -1,14 +1,16 @@
 """The pruning curves of docs/results.md, as SVG: the same figures as in the report.
 
-    python docs/figures.py OUT RUN...
+    python docs/figures.py OUT SWEEP...
 
-Each RUN is the folder of a finished sweep. Writes OUT/<name>-nrmse.svg, -h1.svg and, where energies were computed,
--energy.svg, for the first test set and the first protocol; <name> is the sweep's without -sweep. Needs kaleido, and a
-chromium for it to draw with.
+Each SWEEP is the folder of a finished sweep, or its sweep.json compressed by gzip. Writes OUT/<name>-nrmse.svg, -h1.svg
+and, where energies were computed, -energy.svg, for the first test set and the first protocol; <name> is the sweep's
+without -sweep. Needs kaleido, and a chromium for it to draw with.
 """
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -56,11 +58,14 @@ def write(plot: go.Figure, path: Path) -> None:
     path.write_text(drawn + "\n", encoding="utf-8")
 
 
-def main(out: Path, runs: list[Path]) -> None:
-    """Writes every picture of every run."""
+def main(out: Path, sweeps: list[Path]) -> None:
+    """Writes every picture of every sweep."""
     out.mkdir(parents=True, exist_ok=True)
-    for run in runs:
-        evidence = read_evidence(run)
+    for sweep in sweeps:
+        if sweep.is_file():
+            evidence = Evidence(sweep, json.loads(gzip.decompress(sweep.read_bytes())), swept=True)
+        else:
+            evidence = read_evidence(sweep)
         for name, figure in pictures(evidence):
             path = out / f"{evidence.name.removesuffix('-sweep')}-{name}.svg"
             write(dressed(figure, evidence, KEYS[name]), path)

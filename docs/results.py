@@ -1,6 +1,6 @@
 """Writes docs/results.md from finished sweeps: `make results` makes them.
 
-    python docs/results.py SWEEP... [--noise SWEEP] > docs/results.md
+    python docs/results.py SWEEP... [--studies SWEEP]... [--noise SWEEP] > docs/results.md
 
 Each SWEEP is the folder of a sweep, or its sweep.json compressed by gzip. Every figure comes from there; the job files
 hold the seeds. Pictures are those that docs/figures.py has drawn.
@@ -67,17 +67,21 @@ validation groups.{energies}
 
 @click.command()
 @click.argument("sweeps", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--studies", multiple=True, type=click.Path(path_type=Path), help="Sweep of jobs/*-studies.yaml.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of the sweep of jobs/al-noise.yaml.")
-def main(sweeps: tuple[Path, ...], noise: Path | None) -> None:
+def main(sweeps: tuple[Path, ...], studies: tuple[Path, ...], noise: Path | None) -> None:
     """Prints the page."""
     # All are read before anything is printed, so that a page is whole or none.
     read = [read_sweep(path) for path in sweeps]
+    of_settings = [read_sweep(path) for path in studies]
     recipes = None if noise is None else read_noise(noise)
     print(head(read))
     print_answers(read)
-    print_claims(read)
+    print_claims(read, of_settings)
     for evidence in read:
         print_corpus(evidence)
+    for evidence in of_settings:
+        print_settings(evidence)
     if recipes is not None:
         print_noise(recipes, read)
 
@@ -149,7 +153,7 @@ def title(evidence: Evidence) -> str:
 
 def stem(evidence: Evidence) -> str:
     """The corpus as jobs and pictures name it."""
-    return evidence.name.removesuffix("-sweep").removesuffix("-noise")
+    return evidence.name.removesuffix("-sweep").removesuffix("-noise").removesuffix("-studies")
 
 
 def compared(evidence: Evidence) -> list[dict[str, Any]]:
@@ -229,9 +233,13 @@ def better_or_worse(difference: Mapping[str, Any]) -> str:
     return words.get(found, found)
 
 
-def print_claims(sweeps: list[Evidence]) -> None:
-    """The verdicts of all corpora side by side, then the reasons."""
-    judged = [claims(evidence) for evidence in sweeps]
+def print_claims(sweeps: list[Evidence], studies: Sequence[Evidence] = ()) -> None:
+    """The verdicts of all corpora side by side, then the reasons; what a sweep left out is told by its studies."""
+    others = {stem(evidence): claims(evidence) for evidence in studies}
+    judged = [
+        [mine if mine.findings else other for mine, other in zip(own, others.get(stem(evidence), own), strict=True)]
+        for evidence, own in ((evidence, claims(evidence)) for evidence in sweeps)
+    ]
     print("## The paper's claims\n")
     print("| claim | source | " + " | ".join(map(title, sweeps)) + " |")
     print("|---|---|" + "---|" * len(sweeps))
@@ -340,6 +348,19 @@ def judged(difference: Mapping[str, Any], what: str = "network") -> str:
     if settled(difference):
         return str(difference["verdict"])
     return "no interval" if difference["low"] is None else f"1 {what}: no verdict"
+
+
+def print_settings(evidence: Evidence) -> None:
+    """The studies of a sweep of their own."""
+    sweep = evidence.sweep
+    print(f"## Settings of CCS: {title(evidence)}\n")
+    print(f"`{sweep['command']}`, {sweep['date']}. In this sweep {evidence.redrawn}.\n")
+    if not evidence.name.endswith("-studies"):
+        print(
+            f"This is an earlier sweep, of fewer seeds. `jobs/{stem(evidence)}-studies.yaml` asks the same of five "
+            "seeds, each with scores of its own, and has not been run yet.\n"
+        )
+    print_studies(evidence)
 
 
 def print_studies(evidence: Evidence) -> None:

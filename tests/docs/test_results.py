@@ -67,8 +67,9 @@ def test_the_committed_page_is_made_from_the_committed_sweeps():
     folder = ROOT / "docs/sweeps"
     found = [path for name in SWEEPS if (path := folder / f"{name}.json.gz").is_file()]
     noise = folder / "al-noise.json.gz"
+    studies = [part for path in sorted(folder.glob("*-studies.json.gz")) for part in ("--studies", path)]
     assert found
-    made_now = page(*found, *(["--noise", noise] if noise.is_file() else []))
+    made_now = page(*found, *studies, *(["--noise", noise] if noise.is_file() else []))
     committed = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     assert made_now == committed, "docs/results.md is not what docs/results.py makes of docs/sweeps; run `make results`"
 
@@ -236,3 +237,18 @@ def test_the_short_answer_has_every_test_set_at_90_and_99_percent(sweep, write):
             word = {"lower": "**better**", "higher": "**worse**", "tie": "tie"}[difference["verdict"]]
             assert text.endswith(word)
         assert row[5] == str(sweep["corpus"][f"test.{test}"]["groups"])
+
+
+def test_studies_of_their_own_are_told_after_the_corpora_and_judge_what_a_sweep_left_out(sweep, write):
+    without = json.loads(json.dumps(sweep))
+    without["cells"] = [cell for cell in without["cells"] if "methods" in cell["studies"]]
+    for cell in without["cells"]:
+        cell["studies"] = ["methods"]
+    other = write({**sweep, "name": "al-studies"}, "other")
+    bare, studied = page(write(without)), page(write(without), "--studies", other)
+    strata = re.compile(r"^\| The number of strata.*\| ([^|]+) \|$", re.MULTILINE)
+    assert strata.search(bare)[1] == "not tested"
+    assert strata.search(studied)[1] == strata.search(page(write(sweep)))[1] != "not tested"
+    assert "## Settings of CCS: Aluminium" in studied and "## Settings" not in bare
+    assert "has not been run yet" not in studied
+    assert "has not been run yet" in page(write(without), "--studies", write(sweep, "older"))
