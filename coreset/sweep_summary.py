@@ -206,21 +206,25 @@ def _peer(products: SweepProducts, cell: Cell, method: str) -> Cell | None:
 
 
 def _spectra_by_kind(evaluation: Artifact, points: SnapshotSet) -> dict[str, dict[str, list[float]]]:
-    """The power alone, by temperature and by composition."""
+    """The power alone, by temperature and by composition, in the shells of the whole set."""
+    shells = len(_spectrum(evaluation.shards)["power"])
     return {
         kind: {
-            name: _spectrum([evaluation.shards[i] for i in members(points, kind, name)])["power"]
+            name: _spectrum([evaluation.shards[i] for i in members(points, kind, name)], shells)["power"]
             for name in parts(points, kind)
         }
         for kind in KINDS
     }
 
 
-def _spectrum(shards: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Power by shell of |G|, mean over snapshots and seeds; a snapshot on a coarser grid has none in the far shells."""
+def _spectrum(shards: Sequence[dict[str, Any]], least: int = 0) -> dict[str, Any]:
+    """Power by shell of |G|, mean over snapshots and seeds; a snapshot on a coarser grid has none in the far shells.
+
+    least: so many shells at least.
+    """
     spectra = [shard["figures"]["spectrum"] for shard in shards]
     edges = max((each["edges"] for each in spectra), key=len)
-    shells = len(edges) - 1
+    shells = max(len(edges) - 1, least)
 
     def mean(rows: list[list[float]]) -> list[float]:
         padded = [[*row, *[0.0] * (shells - len(row))] for row in rows]

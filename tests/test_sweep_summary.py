@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from coreset.learning.network import load
 from coreset.stages.evaluation import predict
 from coreset.stages.scoring import read_field
 from coreset.sweep import Cell, Sweep, cell_id
-from coreset.sweep_summary import summarise_sweep
+from coreset.sweep_summary import _spectra_by_kind, summarise_sweep
 from coreset.workflow import proxy_errors
 
 FIGURES = ["nrmse", "nmae", "h1_seminorm", "h1_norm", "electrons_lost"]
@@ -254,6 +255,16 @@ def test_the_spectrum_of_a_set_is_the_mean_of_its_parts(
             parts = [np.array(found[kind][name]) * size for name, size in sizes.items()]
             np.testing.assert_allclose(np.sum(parts, axis=0) / sum(sizes.values()), found["power"], rtol=1e-9)
             assert not np.allclose(*found[kind].values())
+
+
+def test_a_part_on_a_coarser_grid_has_no_power_in_the_far_shells(swept: Any) -> None:
+    snapshots = swept.session.split.tests["alloy"]
+    fine = {"edges": [0.0, 1.0, 2.0, 3.0], "power": [[4.0, 2.0, 1.0]], "reference": [1.0, 1.0, 1.0]}
+    coarse = {"edges": [0.0, 1.0, 2.0], "power": [[8.0, 4.0]], "reference": [1.0, 1.0]}
+    compositions = [snapshot.composition for snapshot in snapshots.snapshots]
+    shards = [{"figures": {"spectrum": each}} for each in (fine, coarse)]
+    told = _spectra_by_kind(SimpleNamespace(shards=shards), snapshots)  # type: ignore[arg-type]
+    assert told["by_composition"] == dict(zip(compositions, ([4.0, 2.0, 1.0], [8.0, 4.0, 0.0]), strict=True))
 
 
 def test_trainings_tell_steps_work_and_checks(swept: Any) -> None:
