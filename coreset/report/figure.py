@@ -191,3 +191,8 @@ def significant(value: float | None, digits: int = 6) -> float | None: ...
 def significant(value: float | None, digits: int = 6) -> float | None:
     """A number with as many digits as anyone reads, to keep the page small."""
     return None if value is None else float(f"{value:.{digits}g}")
+
+
+def rounded(value: float) -> str:
+    """Two significant digits in plain figures: 0.16, 7.3, 190, 1,200."""
+    return f"{float(f'{value:.2g}'):,.15g}"

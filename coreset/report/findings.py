@@ -19,7 +19,7 @@ import numpy as np
 
 from coreset.numerics.intervals import crossed_interval
 from coreset.report.evidence import AUC, ENERGY, NRMSE, Evidence, Quantity
-from coreset.report.figure import percent
+from coreset.report.figure import percent, rounded
 
 MARGIN = 0.10
 """Share of the whole corpus's error that a network may lose and still count as as good."""
@@ -132,10 +132,15 @@ def chemically_accurate(evidence: Evidence, method: str, rate: float) -> Iterato
         networks, holds, known = len(energy["by_seed"]), None, energy["low"] is not None
         if networks > 1 and known:
             holds = _below(energy["low"], energy["high"], CHEMICAL_ACCURACY)
-        text = f"{ENERGY.within({**energy, 'low': max(energy['low'], 0.0)})}" if known else ENERGY.text(energy)
+        text = ENERGY.within(above_zero(energy)) if known else ENERGY.text(energy)
         text += f" mHa/atom{'' if known else ', no interval'} over {len(measured['energy_snapshots'])} snapshots"
         alone = energy["groups"] == 1
         yield Finding(test, f"{text} ({_behind(cell, {'seeds': networks, 'groups': energy['groups']})})", holds, alone)
+
+
+def above_zero(estimate: Mapping[str, Any]) -> dict[str, Any]:
+    """The interval of what cannot be negative, such as |ΔE|."""
+    return {**estimate, "low": None if estimate["low"] is None else max(estimate["low"], 0.0)}
 
 
 def shorter(evidence: Evidence, rate: float, selection: bool) -> Iterator[Finding]:
@@ -145,9 +150,9 @@ def shorter(evidence: Evidence, rate: float, selection: bool) -> Iterator[Findin
         return
     extra = sum(row["flops"] for row in evidence.sweep["costs"]) if selection else 0.0
     ratio = fmean(full["training"]["flops"]) / (fmean(ccs["training"]["flops"]) + extra)
-    text = f"{ratio:.2g} times less work, as at random points of that number"
+    text = f"{rounded(ratio)} times less work, as at random points of that number"
     if selection:
-        text = f"the whole corpus takes {ratio:.2g} times the work of selection and one training on what it kept"
+        text = f"the whole corpus takes {rounded(ratio)} times the work of selection and one training on what it kept"
     for finding in _against_whole(evidence.tests[0], ccs, NRMSE):
         where = f"{percent(rate)}, equal epochs, {finding.where}"
         finding = replace(finding, where=where, text=f"{text}; error {finding.text}")

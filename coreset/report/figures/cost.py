@@ -16,6 +16,7 @@ from coreset.report.figure import (
     method_label,
     percent,
     plot,
+    rounded,
     significant,
 )
 from coreset.report.figures.curves import (
@@ -95,7 +96,7 @@ def _training(evidence: Evidence) -> Figure:
     if slow and fast:
         ratio = fmean(slow) / fmean(fast)
         own_name = f"{method_label(evidence.own)} at {percent(evidence.rate)}"
-        told = f"; {own_name} trains {ratio:.2g} times as fast as the whole corpus"
+        told = f"; {own_name} trains {rounded(ratio)} times as fast as the whole corpus"
     return Figure(
         "training-time",
         "Cost of one training",
@@ -172,8 +173,8 @@ def _bill(evidence: Evidence) -> Table:
                 _known(row["seconds"]),
                 _known(row["cpu_seconds"]),
                 f"{row['flops'] * 1e-12:.3g}" if row["flops"] else "0",
-                "" if in_trainings is None else f"{in_trainings:.2g}",
-                f"{row['seconds'] / one:.2g}" if one and row["seconds"] is not None else "",
+                "" if in_trainings is None else rounded(in_trainings),
+                rounded(row["seconds"] / one) if one and row["seconds"] is not None else "",
             )
         )
     return Table(
@@ -204,4 +205,4 @@ def duration(seconds: float) -> str:
     for unit, size in (("h", 3600.0), ("min", 60.0)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.2g} s"
+    return f"{rounded(seconds)} s"

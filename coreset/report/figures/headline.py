@@ -9,9 +9,9 @@ from typing import Any
 
 from coreset.report.claims import claims
 from coreset.report.evidence import ENERGY, NRMSE, Evidence, settled
-from coreset.report.figure import Missing, Section, Table, method_label, percent
+from coreset.report.figure import Missing, Section, Table, method_label, percent, rounded
 from coreset.report.figures.cost import duration
-from coreset.report.findings import CHEMICAL_ACCURACY
+from coreset.report.findings import CHEMICAL_ACCURACY, above_zero
 
 PAPERS_POINTS = {"aluminium": 432_000, "water": 511_000}
 """Points that 1% of two of the paper's corpora hold."""
@@ -116,7 +116,7 @@ def _energies(evidence: Evidence) -> str:
     for rate in evidence.main_rates:
         found = evidence.figure(evidence.cell(evidence.own, rate), test, "energy")
         if found is not None:
-            parts.append(f"{ENERGY.within(found)} mHa/atom at {percent(rate)}")
+            parts.append(f"{ENERGY.within(above_zero(found))} mHa/atom at {percent(rate)}")
             networks.append(len(found["by_seed"]))
     if not parts:
         return ""
@@ -140,7 +140,7 @@ def _cost(evidence: Evidence) -> str:
     flops = evidence.spent(evidence.cell("full", 0.0), "flops")
     if costs and flops:
         bill = sum(row["flops"] or 0.0 for row in costs) / fmean(flops)
-        text += f" Choosing the points costs as much work as {bill:.2g} trainings on the whole corpus, once."
+        text += f" Choosing the points costs as much work as {rounded(bill)} trainings on the whole corpus, once."
     return text.strip()
 
 
@@ -173,7 +173,7 @@ def tiles(evidence: Evidence) -> list[Tile]:
             limit = 1e3 * CHEMICAL_ACCURACY
             found.append(
                 Tile(
-                    f"{ENERGY.factor * energy['value']:.2g}",
+                    rounded(ENERGY.factor * energy["value"]),
                     f"mHa/atom off at {percent(rate)}",
                     f"chemical accuracy: {limit:g}" + ("; one network" if len(energy["by_seed"]) == 1 else ""),
                 )

@@ -8,7 +8,18 @@ from statistics import fmean
 from typing import Any
 
 from coreset.report.evidence import Evidence, Quantity
-from coreset.report.figure import Choice, Figure, Table, colour, faint, method_label, percent, plot, significant
+from coreset.report.figure import (
+    Choice,
+    Figure,
+    Table,
+    colour,
+    faint,
+    method_label,
+    percent,
+    plot,
+    rounded,
+    significant,
+)
 from coreset.report.figures.curves import over_rates
 
 MEASURES = (
@@ -145,4 +156,4 @@ def _told(each: Reached | None, whole: Reached | None) -> str:
     text = f"{each.seeds} of {each.of}"
     if each.spent is None or whole is None or whole.spent is None:
         return text
-    return f"{text}: {whole.spent / each.spent:.2g}× ({whole.spent / (each.spent + each.selection):.2g}×)"
+    return f"{text}: {rounded(whole.spent / each.spent)}× ({rounded(whole.spent / (each.spent + each.selection))}×)"
