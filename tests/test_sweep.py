@@ -638,6 +638,27 @@ def test_the_recorded_command_does_not_tell_where_pseudopotentials_lie() -> None
     assert (key, json.loads(value)) == ("energy", {"pseudopotentials": "DIR", "smearing": 0.002, "tests": ["bulk"]})
 
 
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        (
+            "energy={methods: [full, grand]}",
+            "energy.methods: expected methods of evaluation.methods, full, random, ccs, ",
+        ),
+        ("energy={seeds: 3}", "energy.seeds: expected at most evaluation.seeds, 2, found 3"),
+    ],
+)
+def test_energies_of_networks_that_a_run_does_not_train_are_a_wrong_request(
+    stated: str, expected: str, sweep_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for verb in ("run", "plan"):
+        told = coreset(verb, sweep_job, "--set", stated)
+        assert told.exit_code == 2, told.output
+        assert expected in told.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_illegal_study_is_a_wrong_request(sweep_job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for verb in (["sweep"], ["plan", "--sweep"]):
