@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: run test check docs results page system clean
+.PHONY: run test check docs bench results page system clean
 
 run: $(VENV)/.run
 	$(BIN)/coreset run jobs/al.yaml
@@ -19,6 +19,11 @@ check: $(VENV)/.test
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
+
+# docs/performance.md, on this machine; best when nothing else runs on it.
+bench: $(VENV)/.test
+	$(BIN)/python -m pip install $(PIP_OPTIONS) -e '.[bench]'
+	$(BIN)/python -m benchmarks
 
 # docs/results.md and its figures. Four to five hours on two cores; PSEUDOPOTENTIALS=DIR adds the energies (docs/energies.md).
 CORPORA := al water crfeconi
