@@ -44,7 +44,7 @@ def write_kept(path: Path, selections: Sequence[tuple[str, Selected]]) -> None:
             rows = len(selected.index)
             stratum = pa.nulls(rows, pa.int32()) if selected.stratum is None else pa.array(selected.stratum, pa.int32())
             columns = [
-                pa.array([digest] * rows, pa.string()),
+                pa.repeat(pa.scalar(digest), rows),
                 pa.array(selected.index),
                 stratum,
                 pa.array(selected.weight),

@@ -80,7 +80,7 @@ class Extraction(Stage):
             pa.nulls(len(index), pa.int32()) if selected.stratum is None else pa.array(selected.stratum, pa.int32())
         )
         columns = [
-            pa.array([snapshot.name] * len(index), pa.string()),
+            pa.repeat(pa.scalar(snapshot.name), len(index)),
             pa.array(index),
             *(pa.array(np.ascontiguousarray(points[:, axis])) for axis in range(3)),
             pa.array(density),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,15 +71,7 @@ class Scoring(Stage):
             "loss_std": residuals.std(0),
         }
         sample = np.linspace(0, snapshot.points - 1, max(2, self._sampled(snapshot))).astype(np.int64)
-        group = zarr.open_group(path, mode="w", zarr_format=3)
-        for name, values in fields.items():
-            group.create_array(
-                name,
-                data=values.astype(np.float32).reshape(snapshot.grid),
-                chunks=snapshot.grid,
-                compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
-                dimension_names=("x", "y", "z"),
-            )
+        group = write_fields(path, {name: values.reshape(snapshot.grid) for name, values in fields.items()})
         group.create_array("sample", data=norms[:, sample].astype(np.float32))
         return {
             "points": snapshot.points,
@@ -144,6 +136,20 @@ def _rank_correlation(folder: Path, records: Iterable[dict[str, Any]]) -> float 
 
 def _array(shard: Path, name: str) -> np.ndarray:
     return np.asarray(zarr.open_array(shard / name, mode="r")[...])
+
+
+def write_fields(path: Path, fields: Mapping[str, np.ndarray]) -> zarr.Group:
+    """A Zarr group of float32 arrays of the grid's shape."""
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    for name, values in fields.items():
+        group.create_array(
+            name,
+            data=values.astype(np.float32),
+            chunks=values.shape,
+            compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
+            dimension_names=("x", "y", "z"),
+        )
+    return group
 
 
 def read_field(scores: Artifact, snapshot: str, field: str) -> np.ndarray:
