@@ -21,8 +21,8 @@ from coreset.numerics.grids import grid_points
 
 @lru_cache(maxsize=4)
 def open_corpus(path: str) -> Corpus:
-    """A corpus, opened once per process."""
-    return Corpus.open(path)
+    """A corpus for reading the densities of known snapshots, once per process."""
+    return Corpus.unlisted(path)
 
 
 def describe_points(snapshot: Snapshot, index: np.ndarray, descriptor: Descriptor, device: str = "cpu") -> Described:

@@ -234,6 +234,11 @@ class Corpus:
             )
         return Corpus(path, snapshots, digest)
 
+    @staticmethod
+    def unlisted(path: str) -> "Corpus":
+        """For reading the densities of snapshots that are known: the list of all, which may be long, is not read."""
+        return Corpus(path, (), "")
+
     def select(self, pattern: str) -> tuple[Snapshot, ...]:
         """Snapshots whose names match a pattern such as `train/*` (`*` also matches `/`), in order of name.
 
@@ -291,13 +296,15 @@ class Corpus:
             )
 
     def _array(self, snapshot: Snapshot) -> zarr.Array[Any]:
-        if snapshot.name not in self._arrays:
+        array = self._arrays.get(snapshot.name)
+        if array is None:
             array = zarr.open_array(self.path, path=snapshot.name, mode="r")
             stored = array.attrs.get("snapshot")
             if not isinstance(stored, dict) or stored.get("digest") != snapshot.digest or array.shape != snapshot.grid:
                 raise ValueError("its metadata are not those of the corpus")
+            self._arrays.clear()  # a scan goes from snapshot to snapshot, and would hold them all
             self._arrays[snapshot.name] = array
-        return self._arrays[snapshot.name]
+        return array
 
 
 def _read_mark(path: str) -> bytes:
