@@ -18,6 +18,7 @@ from typing import Any
 
 import click
 
+from benchmarks import scale
 from benchmarks.harness import ROOT, pinned
 from benchmarks.page import hardware, page, print_rows
 
@@ -34,6 +35,7 @@ NAMES = (
     "endtoend",
 )
 RECORD = ROOT / "docs" / "performance.json"
+SCALE = ROOT / "docs" / "scale.md"
 PAGE = ROOT / "docs" / "performance.md"
 
 
@@ -53,7 +55,10 @@ def main(names: tuple[str, ...], quick: bool, child: bool) -> None:
         if not quick:
             saved = json.loads(RECORD.read_bytes()) if RECORD.exists() else {}
             RECORD.write_text(json.dumps({**saved, name: record}, indent=1, ensure_ascii=False) + "\n")
-            PAGE.write_text(page(json.loads(RECORD.read_bytes()), NAMES))
+            saved = json.loads(RECORD.read_bytes())
+            PAGE.write_text(page(saved, NAMES))
+            if set(NAMES) <= set(saved):
+                SCALE.write_text(scale.page(saved))
 
 
 def _measure(name: str, quick: bool) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -18,7 +19,7 @@ from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.store import Corpus
 from coreset.numerics.fourier import resample
 
-JOB = {
+JOB: dict[str, Any] = {
     "name": "end-to-end",
     "corpus": {"source": "fine.zarr", "train": "train/*", "validation": 0.1, "test": {"bulk": "test/*"}},
     "descriptor": {"neighbours": 20},
@@ -48,8 +49,10 @@ def rows(quick: bool) -> list[Row]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         ingested = watch([*command, "ingest", "raw", "fine.zarr"], folder, environment)
         ran = watch([*command, "run", "job.yaml"], folder, environment)
-        kept = subprocess.run(["du", "-sb", "fine.zarr"], cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
-        stored = int(kept.stdout.split()[0])
+        stored = _size(folder / "fine.zarr")
+        (scores,) = (folder / "runs" / JOB["name"] / "artifacts").glob("scores-*")
+        scored = _size(scores)
+        trained = json.loads((scores / "manifest.json").read_bytes())["figures"]["points"]
     note = (
         f"{len(sources)} densities of 32 aluminium atoms, {edge}³ points each, {points:,} in all: {text / 1e9:.2f} GB "
         f"of text, {stored / 1e9:.2f} GB as a corpus. Two workers of one thread each; memory is that of all processes, "
@@ -59,6 +62,12 @@ def rows(quick: bool) -> list[Row]:
         row("ingestion, scoring, selection, coverage, training, extraction", "grid points", [points], unit="",
             at_least=wanted, note=note)
     ]  # fmt: skip
+    found += [
+        row("text files", "bytes per point", [text / points], unit="B"),
+        row("corpus", "bytes per point", [stored / points], unit="B"),
+        row("scores", "bytes per point", [scored / trained], unit="B"),
+        row("ingestion", "points per second", [points / ingested.stages["ingestion"].seconds], unit="points/s"),
+    ]
     for what, seen in {**ingested.stages, **ran.stages, "all of the run": ran}.items():
         found += _figures(what, seen)
     return found
@@ -70,6 +79,10 @@ def _figures(what: str, seen: Watched) -> list[Row]:
         row(what, "memory", [seen.peak / 2**30], unit="GiB"),
         row(what, "memory of the driver", [seen.driver / 2**30], unit="GiB"),
     ]
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _write_cube(path: Path, source: Snapshot, density: np.ndarray) -> None:

@@ -43,7 +43,8 @@ def watch(command: Sequence[str], cwd: Path, environment: dict[str, str]) -> Wat
     sampler = threading.Thread(target=_sample, args=(process.pid, seen, current), daemon=True)
     sampler.start()
     assert process.stderr is not None
-    last, begun = [], 0.0
+    last: list[str] = []
+    begun = 0.0
     for line in process.stderr:
         now = time.perf_counter() - begin
         last = [*last[-20:], line]
