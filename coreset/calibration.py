@@ -50,31 +50,31 @@ class Rates:
 
     training: float = 4.0e10
     """FLOP in steps: 6 per multiplication and point."""
-    scoring: float = 3.0e10
+    scoring: float = 4.0e10
     """FLOP in gradient norms: 4 per multiplication and point."""
-    evaluation: float = 1.0e10
+    evaluation: float = 5.0e10
     """FLOP in predictions and the figures of their errors: 2 per multiplication and point."""
-    coverage: float = 3.0e10
+    coverage: float = 6.0e10
     """FLOP in distances: 2 per feature, kept point and query."""
     descriptors: float = 5.0e5
     """Descriptors of 40 neighbours."""
-    selection: float = 2.0e7
+    selection: float = 1.6e7
     """Points that a method looks at."""
-    extraction: float = 2.0e5
+    extraction: float = 5.0e5
     """Rows that are written, without their descriptors."""
     feed: float = 1.0
     """Seconds until a training's first points arrive."""
     slab: float = 0.02
     """Seconds that each of its slabs takes beside the descriptors."""
-    part: float = 0.02
+    part: float = 0.01
     """Seconds that a part takes beside all that is counted."""
     ray: float = 10.0
     """Seconds until Ray runs."""
-    start: Mapping[str, float] = _each(task=0.5, actor=4.0, train=12.0)
+    start: Mapping[str, float] = _each(task=1.0, actor=4.0, train=12.0)
     """Seconds until the workers of a place compute."""
-    first: Mapping[str, float] = _each(task=1.0, actor=2.5, train=3.0)
+    first: Mapping[str, float] = _each(task=0.5, actor=2.5, train=3.0)
     """Seconds by which a worker's first part takes longer: what it imports."""
-    memory: Mapping[str, float] = _each(task=4.0e8, actor=6.0e8, train=8.0e8)
+    memory: Mapping[str, float] = _each(task=6.0e8, actor=6.0e8, train=8.5e8)
     """Bytes resident in a worker beside the points it holds."""
     multiplications: int = 0
     """Of the network that was measured; 0: none was, the rates are assumed."""

@@ -19,8 +19,8 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-_FETCH = 4
-"""Parts in flight per worker: enough to keep it busy, few enough that a slow one never fills the object store."""
+_FETCH = 2
+"""Parts in flight per worker: the one it computes and the next, so that none waits behind a slow one at the end."""
 
 
 class RayExecutor(Executor):
