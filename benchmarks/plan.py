@@ -82,7 +82,7 @@ def _compare(name: str, planned: dict[str, Any], run: Path, watched: Watched) ->
 
 NOTE = (
     "`coreset plan --calibrate`, then `coreset run` on an empty store, {workers} workers. A stage whose parts took "
-    "less than a second in all is left out: nobody plans for it."
+    "less than three seconds in all is left out: nobody plans for it."
 )
 
 
@@ -94,7 +94,7 @@ def _spent(run: Path) -> dict[str, float]:
     for artifact, title in artifacts.items():
         parts = json.loads((run / "artifacts" / artifact / "timings.json").read_bytes())
         found[title] += sum(part["seconds"] for part in parts.values())
-    return {title: seconds for title, seconds in found.items() if seconds > 1.0}
+    return {title: seconds for title, seconds in found.items() if seconds > 3.0}
 
 
 def _apart(one: float, other: float) -> list[float]:

@@ -72,7 +72,7 @@ class Rates:
     """Seconds until Ray runs."""
     start: Mapping[str, float] = _each(task=1.0, actor=4.0, train=12.0)
     """Seconds until the workers of a place compute."""
-    first: Mapping[str, float] = _each(task=0.5, actor=2.5, train=3.0)
+    first: Mapping[str, float] = _each(task=1.0, actor=2.5, train=3.0)
     """Seconds by which a worker's first part takes longer: what it imports."""
     memory: Mapping[str, float] = _each(task=6.0e8, actor=6.0e8, train=8.5e8)
     """Bytes resident in a worker beside the points it holds."""
@@ -205,12 +205,16 @@ class _Miniature:
             coverage=covered["rate"],
             descriptors=1 / whole,
             selection=selected["rate"],
-            extraction=extracted,
+            extraction=extracted["rate"],
             feed=trained["feed"],
             slab=trained["slab"],
             part=selected["part"],
             start={place: found["start"] for place, found in places.items()},
-            first={place: found["first"] for place, found in places.items()},
+            first={
+                "actor": max(scored["first"], evaluated["first"]),
+                "task": max(selected["first"], extracted["first"], covered["first"]),
+                "train": trained["first"],
+            },
             memory={
                 "actor": max(scored["peak"], evaluated["peak"]),
                 "task": max(selected["peak"], covered["peak"]),
@@ -272,11 +276,10 @@ class _Miniature:
         found = {"rate": rate, "part": small.usual, "first": small.first, "start": small.start, "peak": run.peak}
         return run.artifacts, found
 
-    def _extraction(self, scores: Artifact, selections: Sequence[Artifact]) -> float:
-        """Rows per second."""
+    def _extraction(self, scores: Artifact, selections: Sequence[Artifact]) -> dict[str, float]:
         descriptor = self.pipeline.descriptor
         run = self._run([Extraction(self.train, made, scores, "grand", descriptor, False) for made in selections])
-        return float(selections[0].figures["kept"] / run.usual)
+        return {"rate": selections[0].figures["kept"] / run.usual, "first": run.first}
 
     def _coverage(self, selections: Sequence[Artifact], describe: float) -> dict[str, float]:
         settings, descriptor = self.job.coverage, self.pipeline.descriptor
@@ -286,14 +289,16 @@ class _Miniature:
             [Coverage(self.train, made, against, queries, settings.scaling, descriptor) for made in selections]
         )
         seconds = _beside(run.usual, describe * (kept + queries))
-        return {"rate": 2 * descriptor.length * kept * queries / seconds, "peak": run.peak}
+        rate = 2 * descriptor.length * kept * queries / seconds
+        return {"rate": rate, "first": run.first, "peak": run.peak}
 
     def _evaluation(self, models: Sequence[Artifact], describe: float) -> dict[str, float]:
         networks = tuple(models[:2])
         run = self._run([Evaluation(self.train, self.pipeline.descriptor, networks)])
         points = self.train.snapshots[0].points
         seconds = _beside(run.usual, describe * points)
-        return {"rate": 2 * self.multiplications * len(networks) * points / seconds, "peak": run.peak}
+        rate = 2 * self.multiplications * len(networks) * points / seconds
+        return {"rate": rate, "first": run.first, "peak": run.peak}
 
     def _run(self, stages: Sequence[Stage]) -> _Run:
         begin = time.perf_counter()

@@ -105,8 +105,8 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
                 row["points"] += described
                 row["memory"] = max(row["memory"], model.memory(stage))
             # The workers of tasks stay, those of other places are new each time.
-            kept = missing[0].place == "task" and "task" in places
-            seconds, work = model.time(missing, workers, started=kept)
+            awake = missing[0].place == "task" and "task" in places
+            seconds, work = model.time(missing, workers, started=awake)
             row["seconds"] += seconds
             row["work"] += work
             places.add(missing[0].place)
@@ -172,7 +172,8 @@ class _Model:
     def time(self, stages: Sequence[Stage], workers: int, started: bool) -> tuple[float, float]:
         """Seconds from the call to its end on so many workers, and the sum of those of its parts."""
         place = stages[0].place
-        start, first = (0.0, 0.0) if started else (self.rates.start[place], self.rates.first[place])
+        start = 0.0 if started else self.rates.start[place]
+        first = self.rates.first[place]  # each stage imports what is its own
         taken = list(self._in_groups(stages, workers) if place == "train" else self._in_turn(stages, workers))
         busy = [first + seconds for seconds in taken if seconds]
         return start + max(busy, default=0.0), sum(busy)
