@@ -1,86 +1,108 @@
-"""Watches a `coreset` command from outside: how long each of its stages takes, and what memory its processes hold."""
+"""`coreset` run as a user runs it, watched from outside: how long each stage lasts, and what its processes hold.
+
+As a program, `python -m benchmarks.watch VERB …` is the command line of this tree.
+"""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 
-_BEGINS = re.compile(r"^\S+ \S+  (?P<title>.+): begins$")
-_ENDS = re.compile(r"^\S+ \S+  (?P<title>.+): ends after ")
-_EVERY = 0.25
+from benchmarks.harness import ROOT
+
+_LINE = re.compile(r"^\S+ \S+  (.+): (begins|ends after .*)$")
+_EVERY = 0.5
 """Seconds between two looks at the memory."""
 
 
 @dataclass
 class Watched:
-    """What was seen of one command: seconds, and the most bytes held by all its processes and by the driver alone.
-
-    Memory is the proportional set size: pages that several processes share count once.
-    """
+    """What was seen of one command, or of one of its stages; memory is the most that was seen, in bytes."""
 
     seconds: float = 0.0
-    first: float = 0.0
-    """Seconds until the first stage began."""
-    peak: int = 0
+    together: int = 0
+    """Held by the command and all processes that it started; what they share counts once."""
     driver: int = 0
+    """Held by the command's own process."""
+    worker: int = 0
+    """Held by the largest worker."""
+
+
+@dataclass
+class Run(Watched):
+    """One command, and its stages by title."""
+
+    first: float = 0.0
+    """Seconds until the first stage began: Python, the job file, Ray."""
     stages: dict[str, Watched] = field(default_factory=dict)
 
 
-def watch(command: Sequence[str], cwd: Path, environment: dict[str, str]) -> Watched:
-    """Runs a command to its end; raises CalledProcessError where it fails."""
-    seen, current = Watched(), [""]
-    begin = time.perf_counter()
+def watch(arguments: list[str], environment: dict[str, str]) -> Run:
+    """Runs `coreset` with these arguments, in this tree, to its end; its lines of progress go on to stderr."""
+    found, begin = Run(), time.monotonic()
     process = subprocess.Popen(
-        command, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    sampler = threading.Thread(target=_sample, args=(process.pid, seen, current), daemon=True)
+        [sys.executable, "-m", "benchmarks.watch", *arguments],
+        cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    now: list[str] = []
+    ended = threading.Event()
+    sampler = threading.Thread(target=_sample, args=(process.pid, now, found, ended), daemon=True)
     sampler.start()
     assert process.stderr is not None
-    last: list[str] = []
-    begun = 0.0
+    began = 0.0
     for line in process.stderr:
-        now = time.perf_counter() - begin
-        last = [*last[-20:], line]
-        if begins := _BEGINS.match(line.strip()):
-            current[0], begun = begins["title"], now
-            seen.first = seen.first or now
-            seen.stages.setdefault(begins["title"], Watched())
-        elif (ends := _ENDS.match(line.strip())) and ends["title"] in seen.stages:
-            seen.stages[ends["title"]].seconds += now - begun
-            current[0] = ""
+        sys.stderr.write(line)
+        told = _LINE.match(line.rstrip("\n"))
+        if told is None:
+            continue
+        seconds = time.monotonic() - begin
+        if told[2] == "begins":
+            began = seconds
+            found.first = found.first or seconds
+            found.stages.setdefault(told[1], Watched())
+            now[:] = [told[1]]
+        else:
+            now.clear()
+            found.stages[told[1]].seconds += seconds - began
     status = process.wait()
-    seen.seconds = time.perf_counter() - begin
+    found.seconds = time.monotonic() - begin
+    ended.set()
     sampler.join()
     if status:
-        raise subprocess.CalledProcessError(status, command, stderr="".join(last))
-    return seen
+        raise subprocess.CalledProcessError(status, arguments)
+    return found
 
 
-def _sample(pid: int, seen: Watched, current: list[str]) -> None:
-    """Notes the memory of a process and its descendants until it ends."""
-    try:
-        root = psutil.Process(pid)
-        while root.is_running() and root.status() != psutil.STATUS_ZOMBIE:
-            driver, total = _held(root), 0
-            for child in root.children(recursive=True):
-                total += _held(child)
-            places = [seen, *([seen.stages[current[0]]] if current[0] in seen.stages else [])]
-            for place in places:
-                place.peak, place.driver = max(place.peak, driver + total), max(place.driver, driver)
-            time.sleep(_EVERY)
-    except psutil.NoSuchProcess:
-        pass
+def _sample(pid: int, now: list[str], found: Run, ended: threading.Event) -> None:
+    """Notes what is held, of the whole command and of the stage that goes on."""
+    parent = psutil.Process(pid)
+    while not ended.wait(_EVERY):
+        try:
+            children = parent.children(recursive=True)
+            driver = parent.memory_full_info()
+        except psutil.Error:
+            return
+        together, worker = driver.pss, 0
+        for child in children:
+            try:
+                held, name = child.memory_full_info(), child.cmdline()[:1]
+            except psutil.Error:
+                continue  # it ended just now
+            together += held.pss
+            if name and name[0].startswith("ray::") and "IDLE" not in name[0]:
+                worker = max(worker, held.rss)
+        for each in (found, *(found.stages[title] for title in list(now))):
+            each.together = max(each.together, together)
+            each.driver, each.worker = max(each.driver, driver.rss), max(each.worker, worker)
 
 
-def _held(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().pss)
-    except psutil.Error:
-        return 0  # it ended just now
+if __name__ == "__main__":
+    from coreset.cli import main
+
+    main()

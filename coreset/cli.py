@@ -202,8 +202,10 @@ def plan(
     swept: bool,
     as_json: bool,
 ) -> None:
-    """Points, bytes, floating-point work, stages done and to do, estimated time; starts nothing."""
+    """Points, bytes, floating-point work, stages done and to do, estimated time and memory; starts nothing."""
     from coreset import plan as planning
+    from coreset.calibration import calibrate as measure
+    from coreset.calibration import stored_rates
     from coreset.report.plan import print_plan
     from coreset.session import open_session
     from coreset.sweep import Sweep, check_sweep
@@ -217,8 +219,13 @@ def plan(
         check_sweep(Sweep(pipeline), str(job))
     else:
         check_energies_of_run(session.job, str(job))
-    rates = planning.calibrate(pipeline) if calibrate else planning.stored_rates()
     workers = session.job.cluster.workers or os.cpu_count() or 1
+    rates = stored_rates()
+    if calibrate:
+        # Of this machine, whatever cluster the job names.
+        here = session.job.cluster.model_copy(update={"address": "local"})
+        with _executor(session.job.model_copy(update={"cluster": here})) as executor:
+            rates = measure(session.job, session.split, executor, workers)
     figures = planning.plan(pipeline, ledger, rates, workers, swept)
     if as_json:
         click.echo(json.dumps(figures, indent=1))

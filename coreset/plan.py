@@ -1,11 +1,9 @@
-"""`coreset plan`: what a job will compute and what stands already; it starts nothing."""
+"""`coreset plan`: what a job will compute and what stands already, what it takes and holds; it starts nothing."""
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,28 +11,20 @@ from typing import Any
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import is_done
 from coreset.artifacts.stage import Stage
-from coreset.atomic import write_json
+from coreset.calibration import SLAB, Rates, multiplications, slabs_in
 from coreset.methods.budget import keep
+from coreset.numerics.descriptors import Descriptor
 from coreset.stages.coverage import Coverage
 from coreset.stages.energy import HarrisFoulkes
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
+from coreset.stages.fields import Fields
+from coreset.stages.histogram import ScoreHistogram
 from coreset.stages.scoring import Scoring
 from coreset.stages.selection import Selection
 from coreset.stages.training import Training
 from coreset.sweep import Sweep
 from coreset.workflow import Pipeline, Proxies, best_cutoff
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What one worker of this machine does per second; the defaults are for one core of a common server."""
-
-    flops: float = 2.0e10
-    """Floating-point operations in float32 matrix products of this job's size."""
-    descriptors: float = 3.0e5
-    """Descriptors of 40 neighbours."""
-    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,15 +51,20 @@ class Ledger:
 
     root: Path
     points: int
-    entries: list[tuple[Stage, bool]] = field(default_factory=list)
+    calls: list[list[tuple[Stage, bool]]] = field(default_factory=list)
+    """What each call asked for: the stages of a call run together."""
+
+    @property
+    def entries(self) -> list[tuple[Stage, bool]]:
+        """Each stage, in order, and whether its artifact stands."""
+        return [entry for call in self.calls for entry in call]
 
     def materialize(self, stages: Sequence[Stage]) -> list[Artifact]:
         """The artifacts that stand, and promises of those that do not."""
-        return [self._note(stage) for stage in stages]
+        self.calls.append([(stage, is_done(stage, self.root)) for stage in stages])
+        return [self._promise(stage, done) for stage, done in self.calls[-1]]
 
-    def _note(self, stage: Stage) -> Artifact:
-        done = is_done(stage, self.root)
-        self.entries.append((stage, done))
+    def _promise(self, stage: Stage, done: bool) -> Artifact:
         if done:
             return Artifact(self.root / stage.folder)
         kept = keep(self.points, stage.settings.get("prune", 0)) if isinstance(stage, Selection) else self.points
@@ -77,7 +72,10 @@ class Ledger:
 
 
 def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: bool = False) -> dict[str, Any]:
-    """Figures of every stage of a run, or of a sweep and the run it ends with, in order: parts, work, estimated time.
+    """Figures of every stage of a run, or of a sweep and the run it ends with, in order: parts, work, time, memory.
+
+    Of a stage: `flops`; `work`, the seconds of all its parts if one worker made them one after another; `seconds`, how
+    long it lasts on all workers, with their start; `memory`, the bytes that a worker holds at most.
 
     `pipeline` must have been made with `ledger.materialize`. A β that is still to be chosen is taken as the largest
     candidate; the stages behind it count as to do.
@@ -85,22 +83,36 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
     if sweep:
         Sweep(pipeline).run()
     pipeline.run()
-    network = pipeline.job.network
-    widths = (pipeline.descriptor.length, *network.hidden, 1)
-    multiplications = sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    size = multiplications(pipeline.job)
+    model = _Model(rates, size, pipeline.job.network.hidden, pipeline.descriptor)
     rows: dict[str, dict[str, Any]] = {}
-    entries = {stage.digest: (stage, done) for stage, done in ledger.entries}.values()
-    for stage, done in entries:
-        flops, described = _work(stage, multiplications)
-        row = rows.setdefault(stage.title, {"artifacts": 0, "done": 0, "flops": 0.0, "points": 0, "seconds": 0.0})
-        row["artifacts"] += 1
-        row["done"] += done
-        if not done:
-            row["flops"] += flops
-            row["points"] += described
-            pace = rates.descriptors * 40 / pipeline.descriptor.neighbours
-            row["seconds"] += (flops / rates.flops + described / pace) / workers
+    seen: set[str] = set()
+    places: set[str] = set()
+    for call in ledger.calls:
+        new = {stage.digest: (stage, done) for stage, done in call if stage.digest not in seen}
+        seen |= set(new)
+        for stage, done in new.values():
+            empty = {"artifacts": 0, "done": 0, "flops": 0.0, "points": 0, "work": 0.0, "seconds": 0.0, "memory": 0.0}
+            row = rows.setdefault(stage.title, empty)
+            row["artifacts"] += 1
+            row["done"] += done
+        missing = [stage for stage, done in new.values() if not done]
+        if missing:
+            row = rows[missing[0].title]
+            for stage in missing:
+                flops, described = model.work(stage)
+                row["flops"] += flops
+                row["points"] += described
+                row["memory"] = max(row["memory"], model.memory(stage))
+            # The workers of tasks stay, those of other places are new each time.
+            awake = missing[0].place == "task" and "task" in places
+            seconds, work = model.time(missing, workers, started=awake)
+            row["seconds"] += seconds
+            row["work"] += work
+            places.add(missing[0].place)
+    start = rates.ray if places else 0.0
     train = pipeline.split.train
+    entries = {stage.digest: (stage, done) for stage, done in ledger.entries}.values()
     return {
         "name": pipeline.job.name,
         "points": {
@@ -109,93 +121,170 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
             **{f"test.{name}": points.points for name, points in pipeline.split.tests.items()},
         },
         "kept": keep(train.points, pipeline.job.select.prune),
-        "parameters": multiplications + sum(widths[1:]),
+        "parameters": size + sum(pipeline.job.network.hidden) + 1,
         "bytes": {
             "density": 4 * train.points,
             "scores": 16 * train.points,
             "descriptors_if_held": 4 * (pipeline.descriptor.length + 1) * train.points,
         },
         "stages": rows,
-        "seconds": sum(row["seconds"] for row in rows.values()),
+        "start": start,
+        "seconds": start + sum(row["seconds"] for row in rows.values()),
         # How many are to be computed, each of which takes what `seconds` does not know; null where there is no engine.
         "energies": None
         if pipeline.engine is None
         else sum(isinstance(stage, HarrisFoulkes) and not done for stage, done in entries),
         "workers": workers,
         "calibrated": rates.measured,
+        # Whether the rates are of a network of this size; those of another are not quite this one's.
+        "same_network": rates.multiplications == size,
     }
 
 
-def _work(stage: Stage, multiplications: int) -> tuple[float, int]:
-    """Floating-point operations of the network, and points to be described."""
-    if isinstance(stage, Training):
-        work = sum(part.work for part in stage.parts())
-        # Forward, and backward by activations and by weights: 2 + 2 + 2 operations per weight.
-        return 6.0 * multiplications * work, int(min(work, _points(stage)))
-    if isinstance(stage, Scoring):
-        # Forward, and backward by activations alone.
-        return 4.0 * multiplications * stage.train.points * len(stage.models), stage.train.points
-    if isinstance(stage, Evaluation):
-        return 2.0 * multiplications * stage.points.points * len(stage.models), stage.points.points
-    if isinstance(stage, Coverage):
-        kept = stage.selection.figures["kept"]
-        return 2.0 * stage.descriptor.length * kept * stage.queries, kept
-    if isinstance(stage, Extraction) and stage.with_descriptor:
-        return 0.0, int(stage.selection.figures["kept"])
-    return 0.0, 0
+@dataclass(frozen=True)
+class _Model:
+    """What the parts of each stage take and hold, from the sizes of their inputs and the rates of a worker."""
+
+    rates: Rates
+    multiplications: int
+    hidden: Sequence[int]
+    descriptor: Descriptor
+
+    def work(self, stage: Stage) -> tuple[float, int]:
+        """Floating-point operations of matrix products, and points to be described."""
+        size = self.multiplications
+        if isinstance(stage, Training):
+            work = _work(stage)
+            # Forward, and backward by activations and by weights: 2 + 2 + 2 operations per weight.
+            return 6.0 * size * work, int(min(work, _points(stage)))
+        if isinstance(stage, Scoring):
+            # Forward, and backward by activations alone.
+            return 4.0 * size * stage.train.points * len(stage.models), stage.train.points
+        if isinstance(stage, Evaluation | Fields):
+            return 2.0 * size * stage.points.points * len(stage.models), stage.points.points
+        if isinstance(stage, Coverage):
+            kept = stage.selection.figures["kept"]
+            return 2.0 * stage.descriptor.length * kept * stage.queries, kept + stage.queries
+        if isinstance(stage, Extraction) and stage.with_descriptor:
+            return 0.0, int(stage.selection.figures["kept"])
+        return 0.0, 0
+
+    def time(self, stages: Sequence[Stage], workers: int, started: bool) -> tuple[float, float]:
+        """Seconds from the call to its end on so many workers, and the sum of those of its parts."""
+        place = stages[0].place
+        start = 0.0 if started else self.rates.start[place]
+        first = self.rates.first[place]  # each stage imports what is its own
+        taken = list(self._in_groups(stages, workers) if place == "train" else self._in_turn(stages, workers))
+        busy = [first + seconds for seconds in taken if seconds]
+        return start + max(busy, default=0.0), sum(busy)
+
+    def _in_groups(self, stages: Sequence[Stage], workers: int) -> Iterator[float]:
+        """Seconds of each worker: rank r trains r, r + W, …, and reads again where the points are not those before."""
+        for rank in range(workers):
+            seconds, read = 0.0, None
+            for stage in sorted(stages, key=lambda each: -_work(each))[rank::workers]:
+                seconds += sum(self._parts(stage))
+                points = repr((stage.inputs(), stage.settings["window"])) if isinstance(stage, Training) else ""
+                if points != read:
+                    seconds, read = seconds + self._read(stage), points
+            yield seconds
+
+    def _in_turn(self, stages: Sequence[Stage], workers: int) -> list[float]:
+        """Seconds of each worker: whoever is free takes the next part."""
+        busy = [0.0] * workers
+        parts = [
+            (part.work, seconds)
+            for stage in stages
+            for part, seconds in zip(stage.parts(), self._parts(stage), strict=True)
+        ]
+        for _, seconds in sorted(parts, key=lambda each: -each[0]):
+            heapq.heapreplace(busy, busy[0] + seconds)
+        return busy
+
+    def _parts(self, stage: Stage) -> list[float]:
+        """Seconds of each part that is not its worker's first; of a training without the reading of its points."""
+        rates, (flops, described) = self.rates, self.work(stage)
+        seconds = rates.describe(described, self.descriptor.neighbours)
+        if isinstance(stage, Training):
+            checked = 2.0 * self.multiplications * min(_CHECKED, stage.validation.points) * stage.settings["checks"]
+            seconds = (flops + checked) / rates.training
+        elif isinstance(stage, Scoring):
+            seconds += flops / rates.scoring
+        elif isinstance(stage, Evaluation | Fields):
+            seconds += flops / rates.evaluation
+        elif isinstance(stage, Coverage):
+            seconds += flops / rates.coverage
+        elif isinstance(stage, Selection):
+            seconds = stage.train.points / rates.selection
+        elif isinstance(stage, ScoreHistogram):
+            seconds = rates.describe(stage.train.points, _NEAREST)
+            seconds += (1 + len(stage.selections)) * stage.train.points / rates.selection
+        elif isinstance(stage, Extraction):
+            seconds += stage.selection.figures["kept"] / rates.extraction
+        parts = stage.parts()
+        whole = sum(part.work for part in parts)
+        return [seconds * part.work / whole + rates.part for part in parts]
+
+    def _read(self, stage: Stage) -> float:
+        """Seconds in which a training reads and describes its points: once where they are held, else in each epoch."""
+        if not isinstance(stage, Training):
+            return 0.0
+        rates, points = self.rates, _points(stage)
+        once = rates.feed + rates.slab * slabs_in(stage.train) + rates.describe(points, self.descriptor.neighbours)
+        if self._held(stage):
+            return once
+        return once * (1 + _work(stage) / points)
+
+    def memory(self, stage: Stage) -> float:
+        """Bytes that a worker holds: what any does, and the points of this stage."""
+        row, snapshots = 4 * (self.descriptor.length + 1), _snapshots(stage)
+        most = max((snapshot.points for snapshot in snapshots), default=0)
+        total = sum(snapshot.points for snapshot in snapshots)
+        held = 0.0
+        if isinstance(stage, Training):
+            points = _points(stage)
+            held = row * (points if self._held(stage) else 2 * (min(stage.settings["window"], points) + SLAB))
+            # Weights, their gradients, two moments and an average of a network beyond the one that was measured.
+            held += 20 * max(0, self.multiplications - self.rates.multiplications)
+        elif isinstance(stage, Scoring):
+            held = 2 * row * min(most, SLAB) + 24 * most * len(stage.models)
+        elif isinstance(stage, Evaluation | Fields):
+            held = 2 * row * min(most, 2 * SLAB) + 4 * most * len(stage.models) + 64 * most
+        elif isinstance(stage, Coverage):
+            held = 2 * row * (stage.queries + stage.selection.figures["kept"] * most / total)
+        elif isinstance(stage, Extraction):
+            held = (row if stage.with_descriptor else 0) + 128
+            held *= stage.selection.figures["kept"] * most / total
+        elif isinstance(stage, Selection | ScoreHistogram):
+            held = 48 * most
+        return self.rates.memory[stage.place] + held
+
+    def _held(self, stage: Training) -> bool:
+        """Whether the training holds its points in memory."""
+        return 4 * (self.descriptor.length + 1) * _points(stage) <= stage.cache * 1024**3
+
+
+_CHECKED = 16_384
+"""Validation points that a check of a training looks at."""
+_NEAREST = 4
+"""Neighbours that a histogram of scores describes."""
+
+
+def _work(stage: Stage) -> float:
+    return sum(part.work for part in stage.parts())
 
 
 def _points(stage: Training) -> int:
     return stage.train.points if stage.selection is None else int(stage.selection.figures["kept"])
 
 
+def _snapshots(stage: Stage) -> Sequence[Any]:
+    if isinstance(stage, Evaluation | Fields | HarrisFoulkes):
+        return stage.points.snapshots
+    found: Sequence[Any] = stage.train.snapshots  # type: ignore[attr-defined]
+    return found
+
+
 def known_cutoff(proxies: Proxies) -> float:
     """β if its proxies stand already, else the largest candidate."""
     return max(proxies.cutoffs) if isinstance(proxies.evaluation, Planned) else best_cutoff(proxies)
-
-
-def calibration_file() -> Path:
-    """Where the rates of this machine are stored."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "coreset" / "machine.json"
-
-
-def stored_rates() -> Rates:
-    """The rates that `plan --calibrate` measured on this machine, else the defaults."""
-    try:
-        saved = json.loads(calibration_file().read_bytes())
-        return Rates(float(saved["flops"]), float(saved["descriptors"]), measured=True)
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
-        return Rates()
-
-
-def calibrate(pipeline: Pipeline) -> Rates:
-    """Measures one core on this job's network and descriptor, stores the rates and returns them."""
-    import numpy as np
-    import torch
-
-    from coreset.corpus.described import describe_points
-    from coreset.learning.network import Architecture, Normalisation, build
-
-    torch.set_num_threads(1)
-    snapshot = pipeline.split.train.snapshots[0]
-    index = np.arange(min(20_000, snapshot.points))
-    describe_points(snapshot, index[:100], pipeline.descriptor)
-    begin = time.perf_counter()
-    described = describe_points(snapshot, index, pipeline.descriptor)
-    descriptors = len(index) / (time.perf_counter() - begin) * pipeline.descriptor.neighbours / 40
-    architecture = Architecture(pipeline.descriptor.length, **pipeline.job.network.model_dump())
-    ones = torch.ones(pipeline.descriptor.length)
-    network = build(architecture, Normalisation(ones, ones, 0.0, 1.0), "calibration").network
-    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
-    batch = pipeline.job.training.batch
-    x = torch.from_numpy(described.features[:1]).repeat(batch, 1)
-    steps, begin = 0, time.perf_counter()
-    while steps < 3 or time.perf_counter() - begin < 1.0:
-        optimizer.zero_grad()
-        network(x).square().mean().backward()
-        optimizer.step()
-        steps += 1
-    flops = 6.0 * architecture.multiplications * batch * steps / (time.perf_counter() - begin)
-    write_json(calibration_file(), {"flops": flops, "descriptors": descriptors})
-    return Rates(flops, descriptors, measured=True)

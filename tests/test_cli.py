@@ -252,7 +252,8 @@ def test_a_plan_of_real_densities_starts_and_writes_nothing(job: str, place: Pat
     assert {"scoring runs", "scoring", "selection", "evaluation runs", "evaluation", "extraction", "coverage"} <= set(
         stages
     )
-    assert figures["seconds"] == pytest.approx(sum(row["seconds"] for row in stages.values()))
+    assert figures["seconds"] == pytest.approx(figures["start"] + sum(row["seconds"] for row in stages.values()))
+    assert all(row["seconds"] > 0 and row["memory"] > 0 for row in stages.values())
     assert figures["bytes"]["density"] == 4 * 5 * 46656
     assert picture(place) == before
 

@@ -16,7 +16,7 @@ from coreset.errors import DataError, WorkError
 
 MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
-"""Seconds that each shard took, by part; outside the manifest, for they differ from run to run."""
+"""Seconds that each shard took, by part, and what its process held; outside the manifest, for runs differ in them."""
 _LIBRARIES = ("coreset-ray", "faiss-cpu", "numba", "numpy", "pyarrow", "ray", "scipy", "torch", "zarr")
 
 
@@ -75,7 +75,10 @@ class Artifact:
 
     @cached_property
     def timings(self) -> dict[str, dict[str, float]]:
-        """`seconds` (wall) and `cpu_seconds` of each shard, and of its phases, by its part; empty where unknown."""
+        """Of each shard, by its part; empty where unknown.
+
+        `seconds` (wall) and `cpu_seconds`, those of its phases, and `peak_bytes`, which its process held at most.
+        """
         try:
             timings: dict[str, dict[str, float]] = json.loads((self.folder / TIMINGS).read_bytes())
         except FileNotFoundError:

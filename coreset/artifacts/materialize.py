@@ -10,7 +10,7 @@ from typing import Any
 
 from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, shard_record, software
-from coreset.artifacts.stage import Context, Part, Stage, timed
+from coreset.artifacts.stage import Context, Part, Stage, peak_memory, timed
 from coreset.atomic import TEMPORARY, remove, replacing, write_json
 
 _RECORDS = ".records"
@@ -42,6 +42,7 @@ class _Site:
             with replacing(final) as temporary:
                 with timed(context.spent):
                     figures = self.stage.compute(part, self.shared, temporary, context)
+                context.spent["peak_bytes"] = float(peak_memory())
                 # The record goes first: a shard that stands under its final name always has one.
                 record = shard_record(part.name, temporary, figures)
                 record["files"] = {

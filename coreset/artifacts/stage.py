@@ -48,7 +48,7 @@ class Context(Protocol):
     """What a part may ask of the executor that runs it."""
 
     spent: dict[str, float]
-    """Seconds of this part that are to be told, by name; see `timed`."""
+    """Seconds of this part that are to be told, by name, see `timed`; and `peak_bytes`, see `peak_memory`."""
 
     @property
     def device(self) -> str:
@@ -71,6 +71,16 @@ def timed(spent: MutableMapping[str, float], phase: str = "") -> Iterator[None]:
     yield
     spent[f"{phase}seconds"] = time.perf_counter() - begin
     spent[f"{phase}cpu_seconds"] = time.process_time() - begin_cpu
+
+
+def peak_memory() -> int:
+    """Bytes that this process has held resident at most; 0 where the system does not tell."""
+    try:
+        # Not `ru_maxrss`, which counts what the parent held when it started this process.
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return 0
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 class Scanner(Protocol):

@@ -19,8 +19,8 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 
-_FETCH = 4
-"""Parts in flight per worker: enough to keep it busy, few enough that a slow one never fills the object store."""
+_FETCH = 2
+"""Parts in flight per worker: the one it computes and the next, so that none waits behind a slow one at the end."""
 
 
 class RayExecutor(Executor):
@@ -57,8 +57,10 @@ class RayExecutor(Executor):
     def map(self, work: Work, parts: Sequence[tuple[str, Part]], place: Place, title: str) -> None:
         self._start()
         self.progress.begin(title, sum(part.work for _, part in parts))
+        # The longest first, so that no worker is left alone with one at the end.
+        ordered = sorted(parts, key=lambda each: -each[1].work)
         try:
-            {"task": self._tasks, "actor": self._actors, "train": self._train, "data": self._data}[place](work, parts)
+            {"task": self._tasks, "actor": self._actors, "train": self._train, "data": self._data}[place](work, ordered)
         except Exception as error:
             raise _cause(error, title) from error
         finally:
@@ -125,10 +127,10 @@ class RayExecutor(Executor):
     def _tasks(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
         import ray
 
-        from coreset.distributed.parts import produce
+        from coreset.distributed.parts import produce_sharing
 
-        task = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=[OSError])(produce)
-        shared = ray.put(work)
+        task = ray.remote(num_cpus=1, max_retries=3, retry_exceptions=[OSError])(produce_sharing)
+        shared = [ray.put(work)]
         self._drain(parts, lambda digest, part, _: task.remote(shared, digest, part), [None] * self.workers)
 
     def _actors(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:

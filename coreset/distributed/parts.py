@@ -17,6 +17,25 @@ def produce(work: Work, digest: str, part: Part) -> None:
     work(digest, part, RemoteContext())
 
 
+_unpacked: dict[tuple[str, str], Work] = {}
+"""What the last task of this process shared with others of its stage."""
+
+
+def produce_sharing(shared: list[Any], digest: str, part: Part) -> None:
+    """Produces the shard of one part of a work that lies in the object store; the list keeps Ray from fetching it.
+
+    It is unpacked once for all parts of one stage that come one after another, for it may hold a whole corpus's atoms;
+    no longer, for what a stage caches for its parts must not pile up.
+    """
+    import ray
+
+    key = (shared[0].hex(), digest)
+    if key not in _unpacked:
+        _unpacked.clear()
+        _unpacked[key] = ray.get(shared[0])
+    produce(_unpacked[key], digest, part)
+
+
 class PartActor:
     """Produces parts one after another; what a stage loads once, such as K networks, lives as long as the actor."""
 

@@ -18,28 +18,38 @@ def print_plan(figures: dict[str, Any], console: Console) -> None:
         ("to do", "right"),
         ("FLOP", "right"),
         ("time", "right"),
+        ("memory", "right"),
     ):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for title, row in figures["stages"].items():
         to_do = row["artifacts"] - row["done"]
         work = f"{row['flops']:.1e}" if row["flops"] else ""
-        table.add_row(title, str(row["done"]), str(to_do), work, duration(row["seconds"]) if to_do else "")
+        told = (duration(row["seconds"]), size(row["memory"])) if to_do else ("", "")
+        table.add_row(title, str(row["done"]), str(to_do), work, *told)
     console.print(table)
     points = ", ".join(f"{name} {count:,}" for name, count in figures["points"].items())
     held = figures["bytes"]
-    source = "measured on this machine" if figures["calibrated"] else "assumed; --calibrate measures this machine"
+    source, start = _source(figures), duration(figures["start"])
     energies = figures["energies"]
     lines = [
         f"points: {points}; kept: {figures['kept']:,}",
         f"network: {figures['parameters']:,} parameters",
         f"bytes: densities {size(held['density'])}, scores {size(held['scores'])}, "
         f"descriptors if all were held {size(held['descriptors_if_held'])}",
-        f"estimate: {duration(figures['seconds'])} on {figures['workers']} workers (rates {source}), start-up apart"
-        + (f", without {energies:,} energies" if energies else ""),
+        f"estimate: {duration(figures['seconds'])} on {figures['workers']} workers, {start} of them until Ray runs"
+        f"{f', without {energies:,} energies' if energies else ''}; memory is a worker's (rates {source})",
     ]
     if energies is None:
         lines.append("energies: none; set energy.pseudopotentials")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
+
+
+def _source(figures: dict[str, Any]) -> str:
+    if not figures["calibrated"]:
+        return "assumed; --calibrate measures this machine"
+    if not figures["same_network"]:
+        return "measured on this machine with another network; --calibrate measures this one"
+    return "measured on this machine"
 
 
 def duration(seconds: float) -> str:
