@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from coreset.learning.team import Team
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -13,12 +15,13 @@ if TYPE_CHECKING:
 class RemoteContext:
     """Reads through Ray Data; tells a board, if there is one, what is done."""
 
-    def __init__(self, board: Any = None, reader_cpus: float = 1.0) -> None:
+    def __init__(self, board: Any = None, reader_cpus: float = 1.0, team: Team | None = None) -> None:
         self._board = board
         self._reader_cpus = reader_cpus
         self._pending = 0.0
         self._told = time.monotonic()
         self.spent: dict[str, float] = {}
+        self.team = team or Team()
 
     @property
     def device(self) -> str:
