@@ -1,5 +1,7 @@
-"""Ray Train: independently seeded runs in one worker group, divided into teams of G ranks each (G is 1 unless a job says
-`training.workers`). Team t of T trains runs t, t + T, t + 2T, …, its ranks together."""
+"""Ray Train: independently seeded runs in one worker group. Team t of T trains runs t, t + T, t + 2T, …
+
+A team is one rank, or as many as a job's `training.workers` asks for, which train each network together.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,8 @@ def fit(work: Work, parts: Sequence[tuple[str, Part]], workers: int, device: str
     size = max(part.workers for _, part in parts)
     if size > workers:
         return RequestError(
-            f"training.workers: expected at most {workers}, for so many processes compute at a time here, found {size}; "
-            "lower it, or give the run more CPUs or GPUs."
+            f"training.workers: expected at most {workers}, for so many processes compute at a time here, "
+            f"found {size}; lower it, or give the run more CPUs or GPUs."
         )
     ranks = size * min(workers // size, len(parts))
     cpus = ray.cluster_resources().get("CPU", 1.0)

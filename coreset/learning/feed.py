@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from itertools import accumulate, pairwise
 
@@ -96,7 +96,7 @@ class Feed:
     """Features per point, d."""
     window: int
     cache: float
-    team: Team = Team()
+    team: Team = field(default_factory=Team)
 
     @property
     def points(self) -> int:
@@ -114,7 +114,8 @@ class Feed:
         return list(accumulate(self._mine, initial=0))
 
     @cached_property
-    def _held(self) -> Rows | None:
+    def held(self) -> Rows | None:
+        """The rows of this rank, slab after slab; None where they do not fit."""
         if self._borders[-1] * 4 * (self.length + 1) > self.cache:
             return None
         held = self._room(self._borders[-1])
@@ -172,8 +173,8 @@ class Feed:
 
     def _filled(self, windows: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Of each window: what is held, and where in it each of the window's points is, −1 for those of other ranks."""
-        if self._held is not None:
-            x, y = map(torch.from_numpy, self._held)
+        if self.held is not None:
+            x, y = map(torch.from_numpy, self.held)
             for window in windows:
                 yield x, y, self._places(window, [self._borders[i] for i in window])
             return
@@ -193,9 +194,9 @@ class Feed:
         return torch.cat(places)
 
     def _each_slab(self) -> Iterator[Rows]:
-        """This rank's rows of each slab, in their order, from memory or from the reader."""
-        if self._held is not None:
-            x, y = self._held
+        """The rows of this rank of each slab, in their order, from memory or from the reader."""
+        if self.held is not None:
+            x, y = self.held
             yield from ((x[a:b], y[a:b]) for a, b in pairwise(self._borders) if a < b)
             return
         stream = self._stream(range(len(self.slabs)))

@@ -102,7 +102,7 @@ def train(
     advance: Callable[[float], None] = lambda units: None,
     held_out: HeldOut | None = None,
 ) -> Trained:
-    """Trains one network; the result is a function of the feed's points, the settings, `seed` and the team's size alone.
+    """Trains one network; the result is a function of the feed's points, the settings, `seed` and the team's size.
 
     In a team (`feed.team`) every rank calls this, takes its rows of each batch, and returns the same network.
 

@@ -1,4 +1,4 @@
-"""One rank of a team that trains some small networks: `ranks.py RANK SIZE FOLDER`. Run by test_team.py, not collected."""
+"""One rank of a team that trains some small networks: `ranks.py RANK SIZE FOLDER`; test_team.py runs it."""
 
 import json
 import sys
