@@ -1,9 +1,9 @@
 """A training against PyTorch's own loop over features that lie in memory, standardised, scaled and in one process.
 
-The loop is the shortest that trains: a permutation, rows by `index_select`, forward, backward, a fused AdamW step. It has
-no schedule, averages nothing and checks nothing; neither does the training beside it. Without the cache every epoch is
-read and described anew by Ray Data on one CPU, while the network trains in the process that measures: two processes of
-one thread against one. Normalisation is found before, for it is found once for all seeds.
+The loop is the shortest that trains: a permutation, rows by `index_select`, forward, backward, a fused AdamW step. It
+has no schedule, averages nothing and checks nothing; neither does the training beside it. Without the cache every epoch
+is read and described anew by Ray Data on one CPU, while the network trains in the process that measures: two processes
+of one thread against one. Normalisation is found before, for it is found once for all seeds.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 class RemoteContext:
     """Reads through Ray Data; tells a board, if there is one, what is done."""
 
-    def __init__(self, board: Any = None, reader_cpus: float = 1.0, team: Team | None = None) -> None:
+    def __init__(self, board: Any = None, reader_cpus: float = 1.0, readers: int = 1, team: Team | None = None) -> None:
         self._board = board
         self._reader_cpus = reader_cpus
+        self._readers = readers
         self._pending = 0.0
         self._told = time.monotonic()
         self.spent: dict[str, float] = {}
@@ -32,7 +33,7 @@ class RemoteContext:
     def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
         from coreset.distributed.data import read
 
-        return read(reader, requests, cpus=self._reader_cpus)
+        return read(reader, requests, self._reader_cpus, self._readers)
 
     def advance(self, units: float) -> None:
         self._pending += units

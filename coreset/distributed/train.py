@@ -90,7 +90,7 @@ def _train_rank(config: dict[str, Any]) -> None:
     failed = False
     for digest, part in config["parts"][number :: ranks // size]:
         # One rank tells the progress of its team.
-        told = RemoteContext(board if rank == 0 else None, config["reader_cpus"], team)
+        told = RemoteContext(board if rank == 0 else None, config["reader_cpus"], ranks, team)
         try:
             config["work"](digest, part, told)
         except CoresetError as error:

@@ -67,7 +67,7 @@ def test_the_network_is_that_of_one_process(
 
 def test_the_cases_are_what_they_are_called(alone: dict[str, Any]) -> None:
     assert alone["dead"]["redrawn"] == 1
-    assert len(alone["chosen"]["validation"]) == 7
+    assert len(alone["chosen"]["validation"]) >= 7
     # Windows of 300, 300, 300 and 103 points in batches of 64: each ends with a short one.
     assert alone["plain"]["steps"] == 2 * (5 + 5 + 5 + 2)
 
