@@ -16,7 +16,7 @@ class AveragedWeights:
     """The average of a network's parameters over the steps that it was told of."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self._parameters = list(network.parameters())
+        self._parameters: list[Tensor] = list(network.parameters())
         self._average = [parameter.detach().clone() for parameter in self._parameters]
         self._decay = decay
         self._told = 0
