@@ -5,12 +5,21 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from coreset.errors import RequestError
 from coreset.methods import METHODS
@@ -143,12 +152,20 @@ class TrainingSection(_Section):
     cache: float = Field(
         2.0, ge=0, description="GiB of descriptors that one worker may hold; beyond it they are computed anew."
     )
+    workers: int = Field(
+        1, ge=1, description="Processes that train one network together, each on its share of every batch."
+    )
 
     @model_validator(mode="after")
     def _best_of_something(self) -> TrainingSection:
         if self.keep == "best" and not self.checks:
             raise ValueError("keep: best chooses among checks, expected training.checks of at least 1, found 0")
         return self
+
+    @model_serializer(mode="wrap")
+    def _alone_is_not_said(self, written: Callable[[TrainingSection], dict[str, Any]]) -> dict[str, Any]:
+        # One process computes what it did before there could be several: its recipes and records stay the same bytes.
+        return {name: value for name, value in written(self).items() if name != "workers" or value != 1}
 
 
 class ScoreSection(_Section):

@@ -452,3 +452,16 @@ def test_any_override_is_a_job_or_a_request_error(tmp_path_factory: Any, key: st
     path = tmp_path_factory.mktemp("job") / "job.yaml"
     path.write_text(MINIMAL, encoding="utf-8")
     assert outcome(path, f"{key}={value}").startswith(("Job", str(path), "--set"))
+
+
+def test_a_training_alone_is_written_as_before_there_were_teams(tmp_path: Path) -> None:
+    """The recipes and records of jobs that do not name `training.workers` keep their bytes."""
+    path = tmp_path / "job.yaml"
+    path.write_text(MINIMAL)
+    alone, said, two = (load_job(path, [*given]) for given in ((), ["training.workers=1"], ["training.workers=2"]))
+    assert alone == said
+    for job in (alone, said):
+        assert "workers" not in job.training.model_dump(exclude={"cache"})
+        assert "workers" not in job.model_dump(mode="json")["training"]
+    assert two.training.model_dump(exclude={"cache"}) == alone.training.model_dump(exclude={"cache"}) | {"workers": 2}
+    assert [Job.model_validate(job.model_dump(mode="json")) for job in (alone, two)] == [alone, two]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coreset.artifacts.stage import Context, Part, Place, Stage
+from coreset.learning.team import Team
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,6 +59,7 @@ class SerialContext:
     def __init__(self, advance: Callable[[float], None]) -> None:
         self._advance = advance
         self.spent: dict[str, float] = {}
+        self.team = Team()
 
     def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
         return map(reader, requests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,8 +37,12 @@ class _Site:
 
     def produce(self, part: Part, context: Context) -> None:
         final = self.shard(part)
-        if final.exists() and self.record(part).exists():
+        if context.team.agreed(final.exists() and self.record(part).exists()):
             return  # an attempt before this one, in a group that was started again, has made it
+        if context.team.rank:
+            with tempfile.TemporaryDirectory(prefix="coreset-rank-") as scratch:
+                self.stage.compute(part, self.shared, Path(scratch) / final.name, context)
+            return
         try:
             with replacing(final) as temporary:
                 with timed(context.spent):

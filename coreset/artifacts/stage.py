@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 from coreset.atomic import canonical_json
+from coreset.learning.team import Team
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,8 @@ class Part:
     """What `compute` needs beside the stage: small and picklable."""
     work: float = 1.0
     """Units that the progress bar counts for this part."""
+    workers: int = 1
+    """Processes that compute it together; more than one only in a Ray Train worker group."""
 
     @property
     def stem(self) -> str:
@@ -49,6 +52,8 @@ class Context(Protocol):
 
     spent: dict[str, float]
     """Seconds of this part that are to be told, by name, see `timed`; and `peak_bytes`, see `peak_memory`."""
+    team: Team
+    """The processes that compute this part together; rank 0 writes the shard."""
 
     @property
     def device(self) -> str:

@@ -43,12 +43,14 @@ def features_table(features: np.ndarray, density: np.ndarray) -> pa.Table:
 
 @dataclass(frozen=True)
 class SlabReader:
-    """Reads and describes a slab; with `kept` only the points that a selection keeps."""
+    """Reads and describes a slab; with `kept` only the points that a selection keeps, with a share only these."""
 
     points: SnapshotSet
     descriptor: Descriptor
     kept: Mapping[str, Path] | None = field(default=None)
     """File of the selection that holds each snapshot, by digest."""
+    share: tuple[int, int] = (0, 1)
+    """(r, G): the rows r, r + G, … of every slab alone."""
 
     @cached_property
     def _snapshots(self) -> dict[str, Snapshot]:
@@ -56,11 +58,12 @@ class SlabReader:
 
     def indices(self, slab: Slab) -> np.ndarray:
         """The C-order grid indices of the slab's points."""
+        rank, ranks = self.share
         if self.kept is None:
-            return np.arange(slab.start, slab.stop, dtype=np.int64)
+            return np.arange(slab.start + rank, slab.stop, ranks, dtype=np.int64)
         index = read_kept(self.kept[slab.digest])[slab.digest].index
         first, stop = np.searchsorted(index, [slab.start, slab.stop])
-        return index[first:stop]
+        return index[first:stop][rank::ranks]
 
     def __call__(self, slab: Slab) -> pa.Table:
         """The table of one slab."""

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from coreset.learning.team import Team
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -13,12 +15,14 @@ if TYPE_CHECKING:
 class RemoteContext:
     """Reads through Ray Data; tells a board, if there is one, what is done."""
 
-    def __init__(self, board: Any = None, reader_cpus: float = 1.0) -> None:
+    def __init__(self, board: Any = None, reader_cpus: float = 1.0, readers: int = 1, team: Team | None = None) -> None:
         self._board = board
         self._reader_cpus = reader_cpus
+        self._readers = readers
         self._pending = 0.0
         self._told = time.monotonic()
         self.spent: dict[str, float] = {}
+        self.team = team or Team()
 
     @property
     def device(self) -> str:
@@ -29,7 +33,7 @@ class RemoteContext:
     def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
         from coreset.distributed.data import read
 
-        return read(reader, requests, cpus=self._reader_cpus)
+        return read(reader, requests, self._reader_cpus, self._readers)
 
     def advance(self, units: float) -> None:
         self._pending += units

@@ -36,9 +36,22 @@ class Requests(Datasource):  # type: ignore[misc]
         return [ReadTask(lambda request=request: [reader(request)], unknown) for request in self._requests]
 
 
-def read(reader: Callable[[Any], pa.Table], requests: Sequence[Any], cpus: float = 1.0) -> Iterator[pa.Table]:
-    """Streams `reader(request)` for all requests, in their order, with Ray Data's back-pressure."""
-    tables = dataset(reader, requests, cpus).iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
+def read(
+    reader: Callable[[Any], pa.Table], requests: Sequence[Any], cpus: float = 1.0, streams: int = 1
+) -> Iterator[pa.Table]:
+    """Streams `reader(request)` for all requests, in their order, ahead of whoever takes them.
+
+    `streams` is how many processes read so at a time. All that they have read ahead fills half of the object store at
+    most: each stops reading where it has filled its part of that.
+    """
+    if not requests:
+        return
+    made = dataset(reader, requests, cpus)
+    store = ray.cluster_resources().get("object_store_memory", 0.0)
+    made.context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
+        object_store_memory=store / 2 / streams
+    )
+    tables = made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=2)
     yield from (table for table in tables if table.num_rows)
 
 

@@ -189,7 +189,7 @@ class RayExecutor(Executor):
         outcome: list[BaseException | None] = []
         # In a thread of its own, so that Ray Train does not take over Ctrl-C, and the bar can move.
         runner = threading.Thread(
-            target=lambda: outcome.append(fit(work, parts, min(self.workers, len(parts)), self._device, board)),
+            target=lambda: outcome.append(fit(work, parts, self.workers, self._device, board)),
             daemon=True,
         )
         runner.start()

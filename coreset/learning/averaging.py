@@ -16,7 +16,7 @@ class AveragedWeights:
     """The average of a network's parameters over the steps that it was told of."""
 
     def __init__(self, network: nn.Module, decay: float) -> None:
-        self._parameters = list(network.parameters())
+        self._parameters: list[Tensor] = list(network.parameters())
         self._average = [parameter.detach().clone() for parameter in self._parameters]
         self._decay = decay
         self._told = 0
@@ -25,8 +25,7 @@ class AveragedWeights:
     def update(self) -> None:
         """Takes the network's present weights into the average."""
         decay = min(self._decay, (1 + self._told) / (10 + self._told))
-        for average, parameter in zip(self._average, self._parameters, strict=True):
-            average.lerp_(parameter, 1 - decay)
+        torch._foreach_lerp_(self._average, self._parameters, 1 - decay)  # one kernel for all, on a GPU
         self._told += 1
 
     @torch.no_grad()

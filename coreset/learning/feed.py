@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from itertools import accumulate, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +19,19 @@ from torch import Tensor
 
 from coreset.errors import DataError
 from coreset.learning.network import Normalisation
+from coreset.learning.team import Team
 
 SLAB = 32_768
 """Grid points per slab."""
 
 Read = Callable[[Sequence["Slab"]], Iterator[pa.Table]]
 """Descriptors and densities of slabs, in their order, as columns `features` (fixed-size lists) and `density`."""
+
+Rows = tuple[np.ndarray, np.ndarray]
+"""Descriptors, shape [n, d], and densities, shape [n]; float32."""
+
+Moments = tuple[int, np.ndarray, np.ndarray]
+"""Number of points, their mean, and their squared deviations from it, summed; features first, the density last."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,8 @@ def window_permutation(rows: int, seed: str, epoch: int, window: int) -> np.ndar
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little"))).permutation(rows)
 
 
-def table_arrays(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Descriptors, shape [n, d], and densities, shape [n], of a table of slabs; float32."""
+def table_arrays(table: pa.Table) -> Rows:
+    """Descriptors and densities of a table of slabs."""
     column = table.column("features").combine_chunks()
     features = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
     return features, table.column("density").combine_chunks().to_numpy()
@@ -78,7 +86,8 @@ class Feed:
     """The points of one training. They are held in memory if they fit in `cache` bytes, else read anew each epoch.
 
     Either way the batches are the same: windows of whole slabs in hashed order, shuffled, cut into batches; the last
-    batch of a window may be short, and no point is left out or taken twice.
+    batch of a window may be short, and no point is left out or taken twice. In a team each rank reads its own rows of
+    every slab, and is given those of every batch.
     """
 
     slabs: Sequence[Slab]
@@ -87,28 +96,33 @@ class Feed:
     """Features per point, d."""
     window: int
     cache: float
+    team: Team = field(default_factory=Team)
 
     @property
     def points(self) -> int:
-        """Points per epoch."""
+        """Points per epoch, of all ranks."""
         return sum(slab.rows for slab in self.slabs)
 
     @cached_property
-    def _held(self) -> tuple[Tensor, Tensor] | None:
-        if self.points * 4 * (self.length + 1) > self.cache:
+    def _mine(self) -> list[int]:
+        """Rows of each slab that this rank reads."""
+        return [self.team.rows(slab.rows) for slab in self.slabs]
+
+    @cached_property
+    def _borders(self) -> list[int]:
+        """Where each slab begins among the rows that this rank holds."""
+        return list(accumulate(self._mine, initial=0))
+
+    @cached_property
+    def held(self) -> Rows | None:
+        """The rows of this rank, slab after slab; None where they do not fit."""
+        if self._borders[-1] * 4 * (self.length + 1) > self.cache:
             return None
-        features = np.empty((self.points, self.length), np.float32)
-        density = np.empty(self.points, np.float32)
-        filled = 0
-        for table in self.read(self.slabs):
-            x, y = table_arrays(table)
-            if filled + len(y) > self.points:
-                raise _lost(filled + len(y), self.points)
-            features[filled : filled + len(y)], density[filled : filled + len(y)] = x, y
-            filled += len(y)
-        if filled != self.points:
-            raise _lost(filled, self.points)
-        return torch.from_numpy(features), torch.from_numpy(density)
+        held = self._room(self._borders[-1])
+        stream = self._stream(range(len(self.slabs)))
+        stream.fill(*held)
+        stream.finish()
+        return held
 
     @cached_property
     def normalisation(self) -> Normalisation:
@@ -116,16 +130,9 @@ class Feed:
 
         A feature that does not vary keeps scale 1. Raises DataError for a density that does not vary.
         """
-        count, mean, square = 0, np.zeros(self.length + 1), np.zeros(self.length + 1)
-        for x, y in self._in_order(list(range(len(self.slabs)))):
-            rows = np.column_stack([x.numpy(), y.numpy()]).astype(np.float64)
-            part_mean = rows.mean(0)
-            part_square = ((rows - part_mean) ** 2).sum(0)
-            total = count + len(rows)
-            # Chan, Golub, LeVeque (1983): the sum of squared deviations of a union.
-            square += part_square + (part_mean - mean) ** 2 * (count * len(rows) / total)
-            mean += (part_mean - mean) * (len(rows) / total)
-            count = total
+        none = (0, np.zeros(self.length + 1), np.zeros(self.length + 1))
+        mine = reduce(_union, map(_moments, self._each_slab()), none)
+        count, mean, square = reduce(_union, self.team.gathered(mine), none)
         deviation = np.sqrt(square / count)
         if not deviation[-1] > 0:
             raise DataError(f"The density is the same at all {count} training points; nothing can be learnt from it.")
@@ -139,20 +146,24 @@ class Feed:
             target_scale=float(deviation[-1]),
         )
 
-    def batches(self, size: int, seed: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch: descriptors, shape [size, d], and densities, shape [size]."""
-        order = slab_order(self.slabs, seed, epoch)
-        windows = self._windows(order)
-        streams = self._held_windows(windows) if self._held is not None else self._streamed_windows(order, windows)
-        for number, (x, y, rows) in enumerate(streams):
-            shuffled = rows[torch.from_numpy(window_permutation(len(rows), seed, epoch, number))]
-            for chosen in shuffled.split(size):
-                yield x[chosen], y[chosen]
+    def sizes(self, size: int, seed: str, epoch: int) -> list[int]:
+        """Points of each batch of one epoch, of all ranks."""
+        rows = [sum(self.slabs[i].rows for i in window) for window in self._windows(seed, epoch)]
+        return [min(size, count - first) for count in rows for first in range(0, count, size)]
 
-    def _windows(self, order: Sequence[int]) -> list[list[int]]:
+    def batches(self, size: int, seed: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch: descriptors, shape [size, d], and densities, shape [size]; in a team this rank's rows of them."""
+        for number, (x, y, rows) in enumerate(self._filled(self._windows(seed, epoch))):
+            shuffled = rows[torch.from_numpy(window_permutation(len(rows), seed, epoch, number))]
+            for batch in shuffled.split(size):
+                chosen = batch if self.team.size == 1 else batch[batch >= 0]
+                # Several times faster than x[chosen], which gives the same rows.
+                yield x.index_select(0, chosen), y.index_select(0, chosen)
+
+    def _windows(self, seed: str, epoch: int) -> list[list[int]]:
         windows: list[list[int]] = [[]]
         filled = 0
-        for position in order:
+        for position in slab_order(self.slabs, seed, epoch):
             if filled >= self.window:
                 windows.append([])
                 filled = 0
@@ -160,46 +171,95 @@ class Feed:
             filled += self.slabs[position].rows
         return windows
 
-    def _held_windows(self, windows: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        assert self._held is not None
-        borders = np.cumsum([0, *(slab.rows for slab in self.slabs)])
-        for window in windows:
-            rows = np.concatenate([np.arange(borders[i], borders[i + 1]) for i in window])
-            yield *self._held, torch.from_numpy(rows)
-
-    def _streamed_windows(
-        self, order: Sequence[int], windows: Sequence[Sequence[int]]
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        slabs = self._in_order(order)
-        for window in windows:
-            parts = [next(slabs) for _ in window]
-            x, y = torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
-            yield x, y, torch.arange(len(y))
-        next(slabs, None)  # so that it finds what is left over
-
-    def _in_order(self, order: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Each slab of the order, whole, from memory or from the reader."""
-        if self._held is not None:
-            borders = np.cumsum([0, *(slab.rows for slab in self.slabs)]).tolist()
-            for position in order:
-                rows = slice(borders[position], borders[position + 1])
-                yield self._held[0][rows], self._held[1][rows]
+    def _filled(self, windows: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Of each window: what is held, and where in it each of the window's points is, −1 for those of other ranks."""
+        if self.held is not None:
+            x, y = map(torch.from_numpy, self.held)
+            for window in windows:
+                yield x, y, self._places(window, [self._borders[i] for i in window])
             return
-        tables = self.read([self.slabs[position] for position in order])
-        x, y = np.empty((0, self.length), np.float32), np.empty(0, np.float32)
-        for position in order:
-            wanted = self.slabs[position].rows
-            while len(y) < wanted:
-                table = next(tables, None)
+        borders = [list(accumulate((self._mine[i] for i in window), initial=0)) for window in windows]
+        most = max(each[-1] for each in borders)
+        features, density = self._room(most)  # for one window after the other
+        stream = self._stream([i for window in windows for i in window])
+        for window, starts in zip(windows, borders, strict=True):
+            stream.fill(features[: starts[-1]], density[: starts[-1]])
+            yield torch.from_numpy(features), torch.from_numpy(density), self._places(window, starts)
+        stream.finish()
+
+    def _places(self, window: Sequence[int], starts: Sequence[int]) -> Tensor:
+        places = [torch.full((self.slabs[i].rows,), -1) for i in window]
+        for place, i, start in zip(places, window, starts, strict=False):
+            place[self.team.rank :: self.team.size] = torch.arange(start, start + self._mine[i])
+        return torch.cat(places)
+
+    def _each_slab(self) -> Iterator[Rows]:
+        """The rows of this rank of each slab, in their order, from memory or from the reader."""
+        if self.held is not None:
+            x, y = self.held
+            yield from ((x[a:b], y[a:b]) for a, b in pairwise(self._borders) if a < b)
+            return
+        stream = self._stream(range(len(self.slabs)))
+        features, density = self._room(max(self._mine))
+        for rows in filter(None, self._mine):
+            stream.fill(features[:rows], density[:rows])
+            yield features[:rows], density[:rows]
+        stream.finish()
+
+    def _room(self, rows: int) -> Rows:
+        return np.empty((rows, self.length), np.float32), np.empty(rows, np.float32)
+
+    def _stream(self, order: Sequence[int]) -> _Stream:
+        return _Stream(self.read([self.slabs[i] for i in order if self._mine[i]]), self._borders[-1])
+
+
+class _Stream:
+    """The rows of tables, one after another, wherever the tables are cut."""
+
+    def __init__(self, tables: Iterator[pa.Table], expected: int) -> None:
+        self._tables = tables
+        self._expected = expected
+        self._given = 0
+        self._left: Rows = np.empty((0, 0), np.float32), np.empty(0, np.float32)
+
+    def fill(self, features: np.ndarray, density: np.ndarray) -> None:
+        """The next rows. Raises DataError where there are too few."""
+        filled = 0
+        while filled < len(density):
+            x, y = self._left
+            if not len(y):
+                table = next(self._tables, None)
                 if table is None:
-                    raise _lost(len(y), wanted)
-                more_x, more_y = table_arrays(table)
-                x, y = np.concatenate([x, more_x]), np.concatenate([y, more_y])
-            yield torch.from_numpy(x[:wanted]), torch.from_numpy(y[:wanted])
-            x, y = x[wanted:], y[wanted:]
-        surplus = len(y) + sum(table.num_rows for table in tables)
+                    raise _lost(self._given + filled, self._expected)
+                self._left = table_arrays(table)
+                continue
+            rows = min(len(y), len(density) - filled)
+            features[filled : filled + rows], density[filled : filled + rows] = x[:rows], y[:rows]
+            self._left = x[rows:], y[rows:]
+            filled += rows
+        self._given += filled
+
+    def finish(self) -> None:
+        """Raises DataError where rows are left over."""
+        surplus = len(self._left[1]) + sum(table.num_rows for table in self._tables)
         if surplus:
-            raise _lost(self.points + surplus, self.points)
+            raise _lost(self._given + surplus, self._expected)
+
+
+def _moments(rows: Rows) -> Moments:
+    together = np.column_stack(rows).astype(np.float64)
+    mean = together.mean(0)
+    return len(together), mean, ((together - mean) ** 2).sum(0)
+
+
+def _union(one: Moments, other: Moments) -> Moments:
+    """Chan, Golub, LeVeque (1983): the moments of a union."""
+    total = one[0] + other[0]
+    if total == 0:
+        return one
+    apart = other[1] - one[1]
+    square = one[2] + (other[2] + apart**2 * (one[0] * other[0] / total))
+    return total, one[1] + apart * (other[0] / total), square
 
 
 def _lost(found: int, expected: int) -> DataError:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from typing import Literal
 
 import torch
@@ -101,7 +102,9 @@ def train(
     advance: Callable[[float], None] = lambda units: None,
     held_out: HeldOut | None = None,
 ) -> Trained:
-    """Trains one network; the result is a function of the feed's points, the settings and `seed` alone.
+    """Trains one network; the result is a function of the feed's points, the settings, `seed` and the team's size.
+
+    In a team (`feed.team`) every rank calls this, takes its rows of each batch, and returns the same network.
 
     With `recipe.checks` the error on `held_out` is recorded, and with `keep="best"` decides which weights are kept.
 
@@ -113,7 +116,7 @@ def train(
         draw = seed if attempt == 0 else f"{seed} redrawn {attempt}"
         model = build(architecture, normalisation, draw)
         model.network.to(device)
-        checks = _Checks(model, recipe, feed.points, held_out.to(device) if held_out is not None else None)
+        checks = _Checks(model, recipe, feed, held_out.to(device) if held_out is not None else None)
         try:
             steps, loss, dead = _run(feed, model, recipe, draw, device, advance, checks)
         except _Dead:
@@ -133,19 +136,20 @@ class _Checks:
 
     model: Model
     recipe: Recipe
-    points: int
+    feed: Feed
     held_out: HeldOut | None
     errors: list[tuple[int, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._average = AveragedWeights(self.model.network, self.recipe.average) if self.recipe.average else None
+        self._total = self.recipe.total_steps(self.feed.points)
         self._best: tuple[float, int, dict[str, Tensor]] | None = None
 
     def after(self, step: int) -> None:
         """To be called after every step, counted from 1."""
         if self._average is not None:
             self._average.update()
-        total, checks = self.recipe.total_steps(self.points), self.recipe.checks
+        total, checks = self._total, self.recipe.checks
         if checks and step * checks // total > (step - 1) * checks // total:
             self._swapped(lambda: self._look(step))
 
@@ -171,7 +175,8 @@ class _Checks:
     def _look(self, step: int) -> None:
         if self.held_out is None:
             raise ValueError("checks look at held-out points, found none")
-        error = self.held_out.error(self.model)
+        # One rank's word: another processor might round otherwise, and then keep other weights.
+        error = self.feed.team.agreed(self.held_out.error(self.model))
         self.model.network.train()
         if not math.isfinite(error):
             raise WorkError(
@@ -192,39 +197,46 @@ def _run(
     advance: Callable[[float], None],
     checks: _Checks,
 ) -> tuple[int, float, float]:
-    network = model.network.train()
+    team = feed.team
+    network = team.joined(model.network.train())
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
     total = recipe.total_steps(feed.points)
     steps = 0
     for epoch in count() if recipe.steps is not None else range(recipe.epochs or 0):
-        losses: list[Tensor] = []
-        outputs: list[Tensor] = []
-        for x, y in _on(device, feed.batches(recipe.batch, seed, epoch)):
+        sizes = feed.sizes(recipe.batch, seed, epoch)
+        losses = torch.empty(len(sizes), device=device)
+        outputs: deque[Tensor] = deque(maxlen=16)
+        batches = _on(device, feed.batches(recipe.batch, seed, epoch))
+        for step, (size, (x, y)) in enumerate(zip(sizes, batches, strict=True), 1):
             if recipe.schedule == "cosine":
                 optimizer.param_groups[0]["lr"] = recipe.learning_rate * _cosine(steps / total)
             output = network(x).squeeze(1)
-            loss = torch.mean((output - model.target(y)) ** 2)
+            # A rank's part of the batch's mean times G, for gradients are averaged over the G ranks.
+            loss = torch.sum((output - model.target(y)) ** 2) / (size / team.size)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            losses.append(loss.detach())
-            outputs = [*outputs[-15:], output.detach()]
+            losses[step - 1] = loss.detach()
+            outputs.append(output.detach())
             steps += 1
             checks.after(steps)
             if steps % 50 == 0:
                 advance(50 * recipe.batch)
             if steps == recipe.steps:
                 break
-        mean_loss = float(torch.stack(losses).double().mean())
-        dead = float((torch.cat(outputs) == 0).double().mean())
+        # Nothing before this line waits for the device.
+        mean_loss = sum(team.gathered(float(losses[:step].double().mean()))) / team.size
+        last = torch.cat(list(outputs))
+        zeros, looked = map(sum, zip(*team.gathered((int((last == 0).sum()), len(last))), strict=True))
+        dead = zeros / looked
         if not math.isfinite(mean_loss):
             raise WorkError(
                 f"Training run {seed!r}: the loss is {mean_loss} after epoch {epoch + 1}; lower training.learning_rate."
             )
         # The last batches may all be of vacuum, where the output is rightly 0: every point has to be looked at.
-        if dead == 1.0 and not _alive(network, feed, recipe.batch, device):
+        if dead == 1.0 and not any(team.gathered(_alive(model.network, feed, recipe.batch, device))):
             raise _Dead
         if steps == recipe.steps:
             break
@@ -238,11 +250,26 @@ def _alive(network: nn.Sequential, feed: Feed, batch: int, device: str) -> bool:
 
 
 def _on(device: str, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
-    if device == "cpu":
-        return batches
-    return (
-        (x.pin_memory().to(device, non_blocking=True), y.pin_memory().to(device, non_blocking=True)) for x, y in batches
-    )
+    """The batches on the device. On a GPU each is copied, on a stream of its own, while the one before it computes."""
+    return batches if device == "cpu" else _copied(device, batches)
+
+
+def _copied(device: str, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    computing, copying = torch.cuda.current_stream(), torch.cuda.Stream()
+    before = None
+    for batch in chain(batches, [None]):
+        sent = None
+        if batch is not None:
+            with torch.cuda.stream(copying):
+                x, y = (rows.pin_memory().to(device, non_blocking=True) for rows in batch)
+                sent = x, y, copying.record_event()
+        if before is not None:
+            x, y, arrived = before
+            computing.wait_event(arrived)
+            for rows in (x, y):
+                rows.record_stream(computing)  # so that its memory is not given to a later copy too early
+            yield x, y
+        before = sent
 
 
 def _cosine(progress: float) -> float:

@@ -14,6 +14,7 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage, timed
 from coreset.corpus.kept import read_kept
 from coreset.corpus.split import SnapshotSet
+from coreset.errors import RequestError
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.coverage import query_indices
 from coreset.stages.selection import kept_files
@@ -40,7 +41,8 @@ class Training(Stage):
     network: Mapping[str, Any]
     """hidden, activation, output."""
     settings: Mapping[str, Any]
-    """Of the job's `training` section: learning_rate, weight_decay, schedule, batch, window, average, checks, keep."""
+    """Of the job's `training` section: learning_rate, weight_decay, schedule, batch, window, average, checks, keep, and
+    workers where there are several."""
     length: Length
     seed: str
     validation: SnapshotSet
@@ -75,7 +77,11 @@ class Training(Stage):
         points = self.train.points if self.selection is None else self.selection.figures["kept"]
         steps = self.length.steps
         work = steps * self.settings["batch"] if steps is not None else (self.length.epochs or 0) * points
-        return [Part("model", work=float(work))]
+        return [Part("model", work=float(work), workers=self._workers)]
+
+    @property
+    def _workers(self) -> int:
+        return int(self.settings.get("workers", 1))
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         import torch
@@ -83,6 +89,11 @@ class Training(Stage):
         from coreset.learning.network import Architecture
         from coreset.learning.training import Recipe, train
 
+        if context.team.size != self._workers:
+            raise RequestError(
+                f"training.workers: expected {context.team.size}, for everything runs in one process here, found "
+                f"{self._workers}; train through Ray, as `coreset run` does."
+            )
         # The bits of a matrix product depend on the number of threads.
         torch.set_num_threads(1)
         # Apart, for the first training on some points describes them for those that follow in the same process.
@@ -91,7 +102,8 @@ class Training(Stage):
             _ = feed.normalisation  # reads and describes every point, and holds them where they fit
             held_out = _held_out(self.validation, self.descriptor) if self.settings["checks"] else None
         architecture = Architecture(feed.length, **self.network)
-        recipe = Recipe(**self.settings, epochs=self.length.epochs, steps=self.length.steps)
+        settings = {name: value for name, value in self.settings.items() if name != "workers"}
+        recipe = Recipe(**settings, epochs=self.length.epochs, steps=self.length.steps)
         trained = train(feed, architecture, recipe, self.seed, context.device, context.advance, held_out)
         figures = {
             "points": feed.points,
@@ -138,12 +150,13 @@ def _feed(stage: Training, context: Context) -> Any:
     from coreset.learning.feed import Feed, slabs_of
 
     kept = None if stage.selection is None else kept_files(stage.selection, stage.train)
-    reader = SlabReader(stage.train, stage.descriptor, kept)
+    team = context.team
+    reader = SlabReader(stage.train, stage.descriptor, kept, (team.rank, team.size))
 
     def read(slabs: Any) -> Any:
         return context.read(reader, slabs)
 
-    key = repr((stage.inputs(), stage.descriptor, stage.settings["window"], stage.cache))
+    key = repr((stage.inputs(), stage.descriptor, stage.settings["window"], stage.cache, team.rank, team.size))
     if key not in _held:
         slabs = []
         for snapshot in stage.train.snapshots:
@@ -152,7 +165,8 @@ def _feed(stage: Training, context: Context) -> Any:
                 index = None if selected is None else selected.index
                 slabs += slabs_of(snapshot.name, snapshot.digest, snapshot.points, index)
         _held.clear()
-        _held[key] = Feed(slabs, read, stage.descriptor.length, stage.settings["window"], stage.cache * 1024**3)
+        length, window = stage.descriptor.length, stage.settings["window"]
+        _held[key] = Feed(slabs, read, length, window, stage.cache * 1024**3, team)
     feed = _held[key]
     feed.read = read
     return feed

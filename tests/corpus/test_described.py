@@ -80,6 +80,24 @@ def test_with_a_selection_only_the_kept_points_are_read(
         assert np.array_equal(y, densities[one.digest][inside])
 
 
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+def test_the_shares_of_all_ranks_are_the_slab(ranks: int, kept: bool, points: SnapshotSet, tmp_path: Path) -> None:
+    snapshot = points.snapshots[0]
+    files = {snapshot.digest: tmp_path / "kept.parquet"} if kept else None
+    if files:
+        index = np.array([0, 5, 41, 42, 119])
+        write_kept(files[snapshot.digest], [(snapshot.digest, Selected(index, None, np.ones(5)))])
+    slab = Slab(snapshot.name, snapshot.digest, 5, 120, 4 if kept else 115)
+    x, y = table_arrays(SlabReader(points, DESCRIPTOR, files)(slab))
+    for rank in range(ranks):
+        if rank >= slab.rows:
+            continue  # nobody asks for it
+        mine = table_arrays(SlabReader(points, DESCRIPTOR, files, (rank, ranks))(slab))
+        assert np.array_equal(mine[0], x[rank::ranks])
+        assert np.array_equal(mine[1], y[rank::ranks])
+
+
 def test_slabs_of_any_cut_give_the_same_bytes_also_after_a_journey(points: SnapshotSet) -> None:
     snapshot = points.snapshots[3]
     reader = pickle.loads(pickle.dumps(SlabReader(points, DESCRIPTOR)))

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -422,3 +424,39 @@ def test_averaged_weights_differ_less_from_seed_to_seed(feed_of: Any) -> None:
     plain, quiet = errors(0.0), errors(0.97)
     assert quiet.std(0).mean() < 0.7 * plain.std(0).mean()
     assert (quiet**2).mean() < (plain**2).mean()
+
+
+def test_on_a_gpu_a_batch_is_on_its_way_before_the_one_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With stand-ins for streams and tensors, for no GPU is at hand: the order of what is asked of them."""
+    log: list[tuple[str, Any]] = []
+
+    class Rows:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def pin_memory(self) -> "Rows":
+            return self
+
+        def to(self, device: str, non_blocking: bool) -> "Rows":
+            assert (device, non_blocking) == ("cuda", True)
+            log.append(("sent", self.name))
+            return self
+
+        def record_stream(self, stream: Any) -> None:
+            assert stream is computing
+            log.append(("kept", self.name))
+
+    computing = SimpleNamespace(wait_event=lambda event: log.append(("waited", event)))
+    copying = SimpleNamespace(record_event=lambda: log[-1][1])
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: computing)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: copying)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext() if stream is copying else None)
+    batches = [(Rows(f"x{i}"), Rows(f"y{i}")) for i in range(3)]
+    for number, (x, y) in enumerate(training._on("cuda", iter(batches))):
+        assert (x.name, y.name) == (f"x{number}", f"y{number}")
+        # The copy of y ends what is waited for, and the next batch is sent already.
+        assert log[-3:] == [("waited", f"y{number}"), ("kept", f"x{number}"), ("kept", f"y{number}")]
+        assert [name for what, name in log if what == "sent"][-1] == f"y{min(number + 1, 2)}"
+        log.append(("computed", number))
+    assert log[-1] == ("computed", 2)
+    assert list(training._on("cuda", iter([]))) == []

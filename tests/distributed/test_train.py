@@ -1,0 +1,145 @@
+"""Teams of Ray Train workers: several processes train one network; they fail together, and end together."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+from coreset.artifacts.executor import SerialExecutor
+from coreset.artifacts.materialize import materialize_all
+from coreset.artifacts.stage import Context, Part, Place, Stage
+from coreset.corpus.split import split
+from coreset.corpus.store import Corpus
+from coreset.distributed.executor import RayExecutor
+from coreset.errors import DataError, RequestError
+from coreset.learning.network import load
+from coreset.numerics.descriptors import Descriptor
+from coreset.stages.training import Length, Training
+
+SETTINGS = {
+    "learning_rate": 0.02,
+    "weight_decay": 0.01,
+    "schedule": "cosine",
+    "batch": 32,
+    "window": 200,
+    "average": 0.8,
+    "checks": 4,
+    "keep": "best",
+}
+
+
+@pytest.fixture
+def training_of(small_corpus: Corpus) -> Callable[..., Training]:
+    def make(seed: str, **settings: Any) -> Training:
+        parts = split(small_corpus, "job.yaml", train="train/*", tests={"bulk": "test/*"}, validation=0.4)
+        network = {"hidden": [8], "activation": "gelu", "output": "relu"}
+        descriptor = Descriptor(neighbours=5, distances=True)
+        given = SETTINGS | settings
+        return Training(parts.train, descriptor, network, given, Length(epochs=3), seed, parts.validation, cache=1.0)
+
+    return make
+
+
+def weights(path: Path) -> torch.Tensor:
+    return torch.cat([parameter.detach().ravel() for parameter in load(path)[0].network.parameters()])
+
+
+@pytest.mark.ray
+def test_two_workers_train_what_one_does_and_the_same_bytes_again(
+    training_of: Callable[..., Training], ray_executor: RayExecutor, tmp_path: Path
+) -> None:
+    seeds = [training_of(seed, workers=2) for seed in "01"]
+    first, again = (materialize_all(seeds, root=tmp_path / root, executor=ray_executor) for root in ("a", "b"))
+    alone = materialize_all([training_of(seed) for seed in "01"], root=tmp_path / "c", executor=SerialExecutor())
+    for made, repeated, one in zip(first, again, alone, strict=True):
+        assert made.digest != one.digest
+        assert made.path("model").read_bytes() == repeated.path("model").read_bytes()
+        torch.testing.assert_close(weights(made.path("model")), weights(one.path("model")), rtol=1e-3, atol=1e-4)
+        found, expected = made.shards[0]["figures"], one.shards[0]["figures"]
+        assert found["loss"] == pytest.approx(expected["loss"], rel=1e-3)
+        assert [found[name] for name in ("points", "steps", "redrawn", "kept_step")] == [
+            expected[name] for name in ("points", "steps", "redrawn", "kept_step")
+        ]
+
+
+def test_a_team_is_not_played_by_one_process(training_of: Callable[..., Training], tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"training\.workers: expected 1, .* found 2"):
+        materialize_all([training_of("0", workers=2)], root=tmp_path, executor=SerialExecutor())
+
+
+@dataclass(frozen=True)
+class Pair(Stage):
+    """Two processes agree on something again and again; told to, the second one fails or dies in the middle."""
+
+    name: ClassVar[str] = "pair"
+    place: ClassVar[Place] = "train"
+    suffix: ClassVar[str] = ".txt"
+
+    fail: str = ""
+    workers: int = 2
+
+    def parameters(self) -> dict[str, Any]:
+        return {"fail": self.fail, "workers": self.workers}
+
+    def inputs(self) -> dict[str, str]:
+        return {}
+
+    def parts(self) -> list[Part]:
+        return [Part(f"part-{i}", i, workers=self.workers) for i in range(3)]
+
+    def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        said = context.team.gathered((part.payload, context.team.rank, os.getpid(), threads()))
+        if part.payload == 1 and context.team.rank == 1 and self.fail:
+            if self.fail == "data":
+                raise DataError("part 1: expected a good density, found a bad one; replace it.")
+            if not Path(self.fail).exists():
+                Path(self.fail).touch()
+                os.kill(os.getpid(), 9)
+        assert context.team.agreed(context.team.rank) == 0
+        path.write_text(str([(number, rank) for number, rank, _, _ in said]))
+        context.advance(1.0)
+        return {"processes": len({pid for _, _, pid, _ in said}), "threads": [each for *_, each in said]}
+
+
+def threads() -> list[int]:
+    """Of torch, numba, FAISS, and of every pool of BLAS and OpenMP that is loaded."""
+    import faiss
+    import numba
+    from threadpoolctl import threadpool_info
+
+    pools = [pool["num_threads"] for pool in threadpool_info()]
+    return [torch.get_num_threads(), numba.get_num_threads(), faiss.omp_get_max_threads(), *pools]
+
+
+@pytest.mark.ray
+def test_ranks_work_on_a_part_together_with_one_thread_each_and_one_writes_it(
+    ray_executor: RayExecutor, tmp_path: Path
+) -> None:
+    (made,) = materialize_all([Pair()], root=tmp_path, executor=ray_executor)
+    assert [(made.folder / f"part-{i}.txt").read_text() for i in range(3)] == [str([(i, 0), (i, 1)]) for i in range(3)]
+    assert [shard["figures"]["processes"] for shard in made.shards] == [2] * 3
+    assert {each for shard in made.shards for rank in shard["figures"]["threads"] for each in rank} == {1}
+
+
+@pytest.mark.ray
+def test_an_error_of_one_rank_ends_its_team_at_once(ray_executor: RayExecutor, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^part 1: expected a good density, found a bad one; replace it\.$"):
+        materialize_all([Pair(fail="data")], root=tmp_path, executor=ray_executor)
+
+
+@pytest.mark.ray
+def test_a_rank_that_is_killed_is_started_again_with_its_team(ray_executor: RayExecutor, tmp_path: Path) -> None:
+    stage = Pair(fail=str(tmp_path / "killed"))
+    (made,) = materialize_all([stage], root=tmp_path, executor=ray_executor)
+    assert Path(stage.fail).exists()
+    assert [(made.folder / f"part-{i}.txt").read_text() for i in range(3)] == [str([(i, 0), (i, 1)]) for i in range(3)]
+
+
+@pytest.mark.ray
+def test_a_team_that_is_larger_than_the_cluster_is_refused(ray_executor: RayExecutor, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"training\.workers: expected at most 2, .* found 3"):
+        materialize_all([replace(Pair(), workers=3)], root=tmp_path, executor=ray_executor)
