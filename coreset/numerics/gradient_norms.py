@@ -7,8 +7,7 @@ and the bias gradient δ_l, where δ_l is the gradient at z_l. Both are of rank 
 
 which takes a forward pass and a backward pass through the activations: 2P + 2P operations per row for P parameters, no
 weight gradient, and no copy of the weights per row. On the way forward the derivatives of the activations are kept, on
-the way back they become the δ. The loss carries neither 1/N nor ½: scores of other codes differ
-by such factors.
+the way back they become the δ. The loss carries neither 1/N nor ½: scores of other codes differ by such factors.
 
 Source: Pathrudkar et al., arXiv 2507.09001 (GraNd scores); Paul et al., arXiv 2107.07075, definition 2.1.
 """
@@ -72,8 +71,8 @@ def gradient_norms(network: nn.Module, x: Rows, y: Rows, block: int = 3072, prec
     autocast modes have no effect. Parameters that are all frozen count as if they were not.
 
     Raises `RequestError` for a network outside this family, for shapes that do not match, and for a precision that the
-    network or its device does not have; `DataError` for a row
-    that is not finite; `WorkError` where a finite row has a norm that is not (the network has diverged).
+    network or its device does not have; `DataError` for a row that is not finite; `WorkError` where a finite row has a
+    norm that is not (the network has diverged).
     """
     return gradient_norms_and_residuals(network, x, y, block, precision)[0]
 
