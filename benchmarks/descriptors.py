@@ -6,6 +6,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 
 import numpy as np
+from ase import Atoms
 from dscribe.descriptors import SOAP
 from scipy.spatial import cKDTree
 
@@ -90,8 +91,6 @@ def _soap(
     cell: np.ndarray, positions: np.ndarray, numbers: np.ndarray, points: np.ndarray, length: int
 ) -> tuple[Callable[[], object], int]:
     """A function that computes SOAP vectors of nearly that length, and their length, n (n + 1) / 2 (l + 1)."""
-    from ase import Atoms
-
     atoms = Atoms(numbers, positions=positions * BOHR, cell=cell * BOHR, pbc=True)
     volume = abs(float(np.linalg.det(cell)))
     cutoff = BOHR * float(np.cbrt(3 * (length // 4) * volume / (4 * np.pi * len(numbers))))

@@ -169,7 +169,8 @@ def test_float32_is_close_to_float64() -> None:
 @given(
     hidden=st.lists(st.integers(2, 40), min_size=1, max_size=4),
     outputs=st.sampled_from([1, 3]),
-    activation=st.sampled_from(ACTIVATIONS[:4]),
+    # Where rounding moves a ReLU across its kink, its derivative changes by 1.
+    activation=st.sampled_from((nn.GELU, nn.SiLU, nn.Tanh)),
     seed=st.integers(0, 2**16),
 )
 def test_bfloat16_is_close_to_float64(
