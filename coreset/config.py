@@ -174,6 +174,9 @@ class ScoreSection(_Section):
     method: Literal["grand"] = "grand"
     epoch: int = Field(10, ge=1, description="Epochs before the gradient norms are taken.")
     seeds: int = Field(10, ge=1, description="K, the number of runs that the score is averaged over.")
+    precision: Literal["float32", "bfloat16", "tf32"] = Field(
+        "float32", description="What the matrix products of scoring round to; `tf32` needs `cluster.device: cuda`."
+    )
 
 
 class ProxySection(_Section):
@@ -338,6 +341,15 @@ class Job(_Section):
     energy: EnergySection = EnergySection()
     output: OutputSection = OutputSection()
     cluster: ClusterSection = ClusterSection()
+
+    @model_validator(mode="after")
+    def _tf32_on_a_gpu(self) -> Job:
+        if self.score.precision == "tf32" and self.cluster.device != "cuda":
+            raise ValueError(
+                "score.precision: tf32 is a mode of GPUs and expects cluster.device: cuda, "
+                f"found {self.cluster.device}; use bfloat16 or float32"
+            )
+        return self
 
     @model_validator(mode="after")
     def _energies_of_known_sets(self) -> Job:

@@ -142,7 +142,7 @@ class Pipeline:
 
     def scoring(self, models: Sequence[Artifact]) -> Scoring:
         """The scores under the networks of `scoring_runs`."""
-        return Scoring(self.split.train, self.descriptor, tuple(models))
+        return Scoring(self.split.train, self.descriptor, tuple(models), self.job.score.precision)
 
     def cutoff(self, scores: Artifact) -> tuple[float, Proxies | None]:
         """β as the job states it, or as short trainings on CCS coresets find it on the validation groups."""

@@ -272,6 +272,15 @@ def test_a_cutoff_above_the_pruning_rate_is_refused_and_equality_is_legal(
         assert load(text).select.prune >= load(text).select.cutoff  # type: ignore[operator]
 
 
+def test_tf32_is_refused_without_a_gpu(load: Load) -> None:
+    wanted = "score.precision=tf32"
+    for device in ("auto", "cpu"):
+        with pytest.raises(RequestError, match=f"score.precision: tf32 .* cluster.device: cuda, found {device}"):
+            load(MINIMAL, wanted, f"cluster.device={device}")
+    assert load(MINIMAL, wanted, "cluster.device=cuda").score.precision == "tf32"
+    assert load(MINIMAL).score.precision == "float32"
+
+
 def test_methods_that_take_no_cutoff_may_have_any(load: Load) -> None:
     text = MINIMAL + "select: {method: random, prune: 0.1, cutoff: 0.5}\nevaluation: {methods: [random, grand]}\n"
     assert load(text).select.cutoff == 0.5

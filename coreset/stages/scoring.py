@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import zarr
@@ -16,7 +17,9 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
-from coreset.numerics.descriptors import Descriptor
+from coreset.numerics.descriptors import Described, Descriptor
+
+T = TypeVar("T")
 
 FIELDS = ("grand", "grand_std", "loss", "loss_std")
 """Fields on the grid: mean and standard deviation over the K runs of the gradient's norm, and of |residual|."""
@@ -39,13 +42,15 @@ class Scoring(Stage):
     train: SnapshotSet
     descriptor: Descriptor
     models: tuple[Artifact, ...]
+    precision: Literal["float32", "bfloat16", "tf32"] = "float32"
 
     @property
     def title(self) -> str:
         return "scoring"
 
     def parameters(self) -> dict[str, Any]:
-        return {"method": "grand", "descriptor": asdict(self.descriptor), "block": _BLOCK}
+        rounded = {} if self.precision == "float32" else {"precision": self.precision}
+        return {"method": "grand", "descriptor": asdict(self.descriptor), "block": _BLOCK, **rounded}
 
     def inputs(self) -> dict[str, str]:
         models = {f"model-{run:02d}": model.digest for run, model in enumerate(self.models)}
@@ -85,7 +90,7 @@ class Scoring(Stage):
         """Gradient norms and |residuals|, shape [K, points] each, and how many points needed the fallback."""
         import torch
 
-        from coreset.corpus.described import describe_points, open_corpus
+        from coreset.corpus.described import open_corpus
         from coreset.numerics.gradient_norms import gradient_norms_and_residuals
 
         torch.set_num_threads(1)
@@ -93,16 +98,24 @@ class Scoring(Stage):
         norms = np.empty((len(self.models), snapshot.points))
         residuals = np.empty_like(norms)
         fallback = 0
-        for start in range(0, snapshot.points, _CHUNK):
-            rows = np.arange(start, min(start + _CHUNK, snapshot.points))
-            described = describe_points(snapshot, rows, self.descriptor, device)
+        chunks = self._chunks(snapshot, device)
+        # On a CPU all cores are busy with parts of their own; a GPU would wait for the host.
+        for rows, described in chunks if device == "cpu" else _one_ahead(chunks):
             fallback += int(described.fallback.sum())
             x, y = torch.from_numpy(described.features).to(device), torch.from_numpy(density[rows]).to(device)
             for run, model in enumerate(self._networks):
                 model.network.to(device)
-                found = gradient_norms_and_residuals(model.network, x, model.target(y), block=_BLOCK)
+                found = gradient_norms_and_residuals(model.network, x, model.target(y), _BLOCK, self.precision)
                 norms[run, rows], residuals[run, rows] = (values.cpu().numpy() for values in found)
         return norms, residuals, fallback
+
+    def _chunks(self, snapshot: Snapshot, device: str) -> Iterator[tuple[np.ndarray, Described]]:
+        """Grid indices and descriptors, chunk by chunk: once for all networks."""
+        from coreset.corpus.described import describe_points
+
+        for start in range(0, snapshot.points, _CHUNK):
+            rows = np.arange(start, min(start + _CHUNK, snapshot.points))
+            yield rows, describe_points(snapshot, rows, self.descriptor, device)
 
     def _sampled(self, snapshot: Snapshot) -> int:
         return min(snapshot.points, _SAMPLE * snapshot.points // self.train.points)
@@ -118,6 +131,15 @@ class Scoring(Stage):
             "fallback": sum(record["figures"]["fallback"] for record in found),
             "rank_correlation": _rank_correlation(folder, found),
         }
+
+
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
+    """The same items; a thread makes the next one while the caller works on this one."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, items, None)
+            yield item
 
 
 def _rank_correlation(folder: Path, records: Iterable[dict[str, Any]]) -> float | None:

@@ -88,7 +88,11 @@ def stages(
             },
             {"cache", "what"},
         ),
-        "scoring": (Scoring(a, descriptor, (x,)), {"train": b, "descriptor": wider, "models": (y,)}, set()),
+        "scoring": (
+            Scoring(a, descriptor, (x,)),
+            {"train": b, "descriptor": wider, "models": (y,), "precision": "bfloat16"},
+            set(),
+        ),
         "selection": (
             Selection(a, "ccs", {"prune": 0.5, "seed": 0}, x),
             {"train": b, "method": "grand", "settings": {"prune": 0.5, "seed": 1}, "scores": y},

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from coreset.errors import DataError, RequestError, WorkError
-from coreset.numerics.gradient_norms import gradient_norms, gradient_norms_and_residuals
+from coreset.numerics.gradient_norms import _tf32, gradient_norms, gradient_norms_and_residuals
 
 ACTIVATIONS: tuple[Callable[[], nn.Module], ...] = (
     nn.GELU,
@@ -163,6 +163,62 @@ def test_float32_is_close_to_float64() -> None:
     single = gradient_norms(network, x, y)
     assert single.dtype == torch.float32
     torch.testing.assert_close(single.double(), gradient_norms(network.double(), x, y), rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    hidden=st.lists(st.integers(2, 40), min_size=1, max_size=4),
+    outputs=st.sampled_from([1, 3]),
+    # Where rounding moves a ReLU across its kink, its derivative changes by 1.
+    activation=st.sampled_from((nn.GELU, nn.SiLU, nn.Tanh)),
+    seed=st.integers(0, 2**16),
+)
+def test_bfloat16_is_close_to_float64(
+    hidden: list[int], outputs: int, activation: Callable[[], nn.Module], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    network = mlp([12, *hidden, outputs], activation, nn.Identity)
+    x, y = data(network, 50, 12, outputs, seed)
+    rounded = gradient_norms(network, x, y, precision="bfloat16")
+    assert rounded.dtype == torch.float32
+    exact = gradient_norms(network.double(), x, y)
+    # Half a unit in the last of 8 bits is 2⁻⁹, for both operands and the result of two products a layer; a row with a
+    # small residual loses more, relative to its own norm.
+    error = (rounded - exact).norm() / exact.norm()
+    assert error < 2**-9 * 6 * (len(hidden) + 1)
+
+
+def test_bfloat16_rounds_products_of_matrices_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    network = mlp([20, 64, 64, 1], nn.GELU, nn.Identity)
+    x, y = data(network, 400, 20, 1)
+    whole = gradient_norms(network, x, y)
+    assert torch.equal(gradient_norms(network, x, y, precision="float32"), whole)
+    assert not torch.equal(gradient_norms(network, x, y, precision="bfloat16"), whole)
+    # One product, with a vector: the residual of a linear model is not rounded.
+    line = nn.Linear(20, 1)
+    assert torch.equal(gradient_norms(line, x, y, precision="bfloat16"), gradient_norms(line, x, y))
+
+
+@pytest.mark.parametrize(
+    ("network", "precision", "named"),
+    [
+        (nn.Linear(3, 3), "tf32", "tf32 is a mode of GPUs, found a network on cpu"),
+        (nn.Linear(3, 3), "float16", "expected one of float32, bfloat16, tf32, found 'float16'"),
+        (nn.Linear(3, 3).double(), "bfloat16", "expects a network in float32, found torch.float64"),
+    ],
+)
+def test_refuses_a_precision_that_network_or_device_do_not_have(network: nn.Module, precision: str, named: str) -> None:
+    with pytest.raises(RequestError, match=named):
+        gradient_norms(network, torch.zeros(2, 3), torch.zeros(2, 3), precision=precision)
+
+
+def test_tf32_is_on_for_the_products_alone() -> None:
+    settings = torch.backends.cuda.matmul
+    before = settings.allow_tf32
+    with _tf32():
+        assert settings.allow_tf32
+    assert settings.allow_tf32 == before
 
 
 def test_rows_where_the_relu_output_is_dead_score_exactly_zero() -> None:

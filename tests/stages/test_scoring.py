@@ -1,5 +1,8 @@
 """The score field against per-example autograd, and selection from it against sorting."""
 
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from coreset.artifacts.materialize import materialize, materialize_all
 from coreset.corpus.described import describe_points
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
+from coreset.errors import DataError
 from coreset.learning.network import load
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages import scoring
@@ -70,6 +74,52 @@ def test_scores_do_not_depend_on_how_the_grid_is_cut(
     monkeypatch.setattr(scoring, "_CHUNK", 2 * scoring._BLOCK)
     again = materialize(Scoring(points, DESCRIPTOR, tuple(models)), root=tmp_path, executor=SerialExecutor())
     assert again.shards == scores.shards
+
+
+def test_describing_ahead_changes_no_score(points: SnapshotSet, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    models, _ = made
+    (snapshot,) = points.snapshots
+    stage = Scoring(points, DESCRIPTOR, tuple(models))
+    monkeypatch.setattr(scoring, "_CHUNK", scoring._BLOCK)
+    chunks, threads = stage._chunks(snapshot, "cpu"), set()
+
+    def watched() -> Iterator[Any]:
+        for chunk in chunks:
+            threads.add(threading.current_thread())
+            yield chunk
+
+    ahead = list(scoring._one_ahead(watched()))
+    assert len(ahead) == -(-snapshot.points // scoring._BLOCK) > 2
+    assert threads and threading.current_thread() not in threads
+    for (rows, described), (rows_ahead, described_ahead) in zip(stage._chunks(snapshot, "cpu"), ahead, strict=True):
+        assert np.array_equal(rows, rows_ahead)
+        assert np.array_equal(described.features, described_ahead.features)
+    plain = stage._score(snapshot, "cpu")
+    monkeypatch.setattr(Scoring, "_chunks", lambda *_: scoring._one_ahead(iter(ahead)))
+    found = stage._score(snapshot, "cpu")
+    assert np.array_equal(plain[0], found[0]) and np.array_equal(plain[1], found[1]) and plain[2] == found[2]
+
+
+def test_an_error_while_describing_ahead_is_raised() -> None:
+    def broken() -> Iterator[int]:
+        yield 0
+        raise DataError("damaged")
+
+    items = scoring._one_ahead(broken())
+    assert next(items) == 0
+    with pytest.raises(DataError, match="damaged"):
+        next(items)
+
+
+def test_a_precision_is_another_artifact_with_scores_nearby(points: SnapshotSet, made: Any, tmp_path: Path) -> None:
+    models, scores = made
+    stage = Scoring(points, DESCRIPTOR, tuple(models))
+    assert "precision" not in stage.parameters() and stage.digest == scores.digest
+    rounded = materialize(replace(stage, precision="bfloat16"), root=tmp_path, executor=SerialExecutor())
+    assert rounded.digest != scores.digest
+    exact, found = (read_field(each, points.snapshots[0].name, "grand") for each in (scores, rounded))
+    assert not np.array_equal(exact, found)
+    assert np.linalg.norm(found - exact) < 0.05 * np.linalg.norm(exact)
 
 
 def test_the_rank_correlation_is_spearmans(points: SnapshotSet, made: Any) -> None:
