@@ -5,7 +5,6 @@ A team is one rank, or as many as a job's `training.workers` asks for, which tra
 
 from __future__ import annotations
 
-import gc
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -84,10 +83,11 @@ def _train_rank(config: dict[str, Any]) -> None:
     import ray.train
 
     context, size, board = ray.train.get_context(), config["size"], config["board"]
+    if ray.get(board.read.remote())[1] is not None:
+        return  # started again after an error that stays
     ranks = context.get_world_size()
     number, rank = divmod(context.get_world_rank(), size)
     team = Team(rank, size, _groups(ranks, size)[number]) if size > 1 else Team()
-    failed = False
     for digest, part in config["parts"][number :: ranks // size]:
         # One rank tells the progress of its team.
         told = RemoteContext(board if rank == 0 else None, config["reader_cpus"], ranks, team)
@@ -96,17 +96,11 @@ def _train_rank(config: dict[str, Any]) -> None:
         except CoresetError as error:
             # Not raised here, for Ray Train would start the whole group again.
             ray.get(board.fail.remote(error))
-            failed = True
-        except RuntimeError:
-            # What torch says where a rank that failed has left its team.
-            if ray.get(board.read.remote())[1] is None:
-                raise
-            failed = True
-        if failed:
-            break
+            if size > 1:
+                # But then the ranks that wait for this one would wait for ever.
+                raise RuntimeError("a rank has left its team") from None
+            return
         told.flush()
-    if failed and size > 1:
-        _leave()
 
 
 def _groups(ranks: int, size: int) -> list[Any]:
@@ -114,11 +108,3 @@ def _groups(ranks: int, size: int) -> list[Any]:
     import torch.distributed
 
     return [torch.distributed.new_group(list(range(first, first + size))) for first in range(0, ranks, size)]
-
-
-def _leave() -> None:
-    """Closes the connections to the other ranks, which would else wait for this one until a timeout."""
-    import torch.distributed
-
-    gc.collect()  # what the failed training still holds of its group
-    torch.distributed.destroy_process_group()

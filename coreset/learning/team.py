@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -48,7 +49,9 @@ class Team:
             return network
         from torch.nn.parallel import DistributedDataParallel
 
-        # The buffers are the normalisation, which is the same on all ranks and does not change.
-        return DistributedDataParallel(
-            network, process_group=self.group, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch 2.13 has another name for broadcast_buffers
+            # The buffers are the normalisation, which is the same on all ranks and does not change.
+            return DistributedDataParallel(
+                network, process_group=self.group, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
