@@ -1,9 +1,9 @@
 """Exact draws without replacement from many strata at once: a stratum keeps the points with its n smallest keys.
 
 Keys are uniform, so the n-th smallest of N lies near n/N of their range, within some standard deviations of its rank.
-A scan counts the keys below a window there, in some bins of it, and above: the bin that holds the n-th is known, for all
-strata together. Once few points remain in the bins of all strata, those are collected and sorted. A window that misses
-costs one more scan and nothing else. Neither the tables nor the candidates grow with the number of points.
+A scan counts the keys below a window there, in some bins of it, and above, so the bin that holds the n-th is known, for
+all strata together. Once few points remain in the bins of all strata, those are collected and sorted. A window that
+misses costs one more scan and nothing else. Neither the tables nor the candidates grow with the number of points.
 """
 
 from bisect import bisect_left
@@ -110,6 +110,7 @@ class Thresholds:
 
     @classmethod
     def of(cls, draws: Sequence[Draw]) -> "Thresholds":
+        """Return those of the draws of strata 0, 1, …"""
         identities = sorted({each.last[1] for each in draws if each.last is not None})
         number = {identity: i for i, identity in enumerate(identities)}
         everything = (int(LAST_KEY), len(identities))
@@ -140,7 +141,7 @@ class Thresholds:
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """The points of the open strata with their keys; row[g + 1] is the row of stratum g, the last row for the others."""
+    """The points of the open strata with their keys: row[g + 1] is the row of stratum g, the last for the others."""
 
     groups: Groups
     row: UInt32[np.ndarray, " k_plus_1"]
@@ -209,7 +210,8 @@ def _table(
     points: _Points, first: UInt64[np.ndarray, " r"], shift: UInt64[np.ndarray, " r"], bins: int, shard: ScoreShard
 ) -> Int64[np.ndarray, "r bins_and_2"]:
     table = np.zeros((first.size + 1, bins + 2), dtype=np.int64)
-    _count(*points.of(shard), np.append(first, LAST_KEY), np.append(shift, np.uint64(0)), table)
+    # the row that is dropped counts its points above the window, as nearly all others do: no branch to mispredict
+    _count(*points.of(shard), np.append(first, np.uint64(0)), np.append(shift, np.uint64(0)), table)
     return table[:-1]
 
 
@@ -218,7 +220,8 @@ def _collect(
 ) -> Candidates:
     groups, row, start, first = points.of(shard)
     rows, keys = np.empty(groups.size, dtype=np.int32), np.empty(groups.size, dtype=np.uint64)
-    found = _gather(groups, row, start, first, lower, upper - lower, rows, keys)
+    lower, length = np.append(lower, LAST_KEY), np.append(upper - lower, np.uint64(0))
+    found = _gather(groups, row, start, first, lower, length, rows, keys)
     return ((shard.identity, rows[:found].copy(), keys[:found].copy()),) if found else ()
 
 
@@ -285,7 +288,7 @@ def _gather(groups, row, start, index, lower, length, rows, keys_out):
         _keys(state, begin, keys)
         for i in range(keys.size):
             r = row[np.uint64(some[i] + 1)]
-            if r < lower.size and keys[i] - lower[r] <= length[r]:
+            if keys[i] - lower[r] <= length[r] and r < lower.size - 1:  # in this order: the first is rarely true
                 rows[found] = r
                 keys_out[found] = keys[i]
                 found += np.uint64(1)
