@@ -1,13 +1,14 @@
 """What a selection comes to: a small rule that tells of each shard alone which of its points are kept."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
 from coreset.errors import DataError
-from coreset.numerics.draw import Draw, drawn
+from coreset.numerics.draw import Draw, Thresholds
 from coreset.numerics.high_end import HighEnd
 from coreset.numerics.keys import KEY_VERSION, SNAPSHOTS, stream
 from coreset.numerics.scans import ScoreShard
@@ -92,14 +93,23 @@ class Rule:
     def apply(self, shard: ScoreShard) -> Selected:
         """Select from one shard, which need not be cut as those were that the rule came from."""
         groups = self.groups(shard)
-        key = snapshot_key(self.seed, shard.identity)
-        if self.snapshots is not None and not self.snapshots.takes(key, shard.identity):
-            groups[:] = -1
-        at = drawn(shard, groups, self.draws, self.seed)
+        if self.snapshots is not None:
+            key = snapshot_key(self.seed, shard.identity)
+            if not self.snapshots.takes(key, shard.identity):
+                groups[:] = -1
+        at = self._thresholds.drawn(shard, groups, self.seed)
         if self.groups.strata is None:
             return Selected(shard.first + at, None, np.ones(at.size))
-        weights = np.array([each.population / max(each.taken, 1) for each in self.draws])
-        return Selected(shard.first + at, groups[at], weights[groups[at]])
+        strata = groups[at]
+        return Selected(shard.first + at, strata, self._weights[strata])
+
+    @cached_property
+    def _thresholds(self) -> Thresholds:
+        return Thresholds.of(self.draws)
+
+    @cached_property
+    def _weights(self) -> Float64[np.ndarray, " k"]:
+        return np.array([each.population / max(each.taken, 1) for each in self.draws])
 
     def to_json(self) -> dict[str, Any]:
         """Return the rule as objects that `json` writes exactly: keys and identities in hexadecimal."""

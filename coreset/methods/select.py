@@ -13,7 +13,7 @@ from coreset.errors import RequestError, WorkError
 from coreset.methods import method as method_named
 from coreset.methods.budget import Rate
 from coreset.methods.rule import Rule, Selected
-from coreset.numerics.scans import ScoreShard, Shards, serial_scan
+from coreset.numerics.scans import ScoreShard, Shards, joined, serial_scan
 
 ROWS = b"rows"
 """Identity of the rows of a plain table; the index is the global row."""
@@ -68,7 +68,7 @@ def select_rows(
         raise RequestError("method: random-snapshots needs snapshots, and rows have none; take random.")
     given = {"prune": prune, "cutoff": cutoff, "strata": strata, "seed": seed, "redistribute": redistribute}
     chosen.check(name for name, value in given.items() if value != _DEFAULTS[name])
-    rule = chosen.rule(serial_scan(shards), **{name: given[name] for name in chosen.parameters})
+    rule = chosen.rule(serial_scan(joined(shards, PIECE)), **{name: given[name] for name in chosen.parameters})
     return rule, _apply(rule, shards())
 
 

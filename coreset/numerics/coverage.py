@@ -245,9 +245,7 @@ def summarise(distances: Float[np.ndarray, " q"], groups: Shaped[np.ndarray, " q
     )
 
 
-def mean_over_queries(
-    values: Float[np.ndarray, "seeds q"], groups: Shaped[np.ndarray, " q"] | None = None
-) -> Estimate:
+def mean_over_queries(values: Float[np.ndarray, "seeds q"], groups: Shaped[np.ndarray, " q"] | None = None) -> Estimate:
     """The mean of distances, or of paired differences of distances, over seeds and queries, with its 95% interval.
 
     values: one per set of points (seed) and query, shape [seeds, q]; groups as in `summarise`. Queries of a group are

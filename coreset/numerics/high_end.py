@@ -45,8 +45,8 @@ class HighEnd:
             return np.empty(0, dtype=np.int64)
         at = np.empty(shard.scores.size, dtype=np.int64)
         equal = at[: _positions(shard.scores, shard.scores.dtype.type(self.value), at)].copy()
-        keys = keys_at(stream(self.seed, shard.identity, TIES), shard.first + equal)
-        if self.ties.last is not None:
+        if self.ties.last is not None and equal.size:
+            keys = keys_at(stream(self.seed, shard.identity, TIES), shard.first + equal)
             key, identity = self.ties.last
             equal = equal[(keys < key) | ((keys == key) & (shard.identity <= identity))]
         return equal
@@ -64,8 +64,16 @@ def high_end(scan: Scan, summary: Summary, count: int, seed: int) -> HighEnd:
 
 
 def _equal(shard: ScoreShard, value: float) -> Int32[np.ndarray, " n"]:
-    groups: Int32[np.ndarray, " n"] = (shard.scores == value).astype(np.int32) - np.int32(1)
+    groups = np.empty(shard.scores.size, dtype=np.int32)
+    _are_equal(shard.scores, shard.scores.dtype.type(value), groups)
     return groups
+
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _are_equal(scores, value, groups):
+    for i in range(scores.size):
+        groups[i] = np.int32(scores[i] == value) - np.int32(1)
 
 
 @njit(cache=True, nogil=True)

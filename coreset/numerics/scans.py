@@ -5,7 +5,7 @@ nothing is moved, and the result cannot depend on how the scores were cut, on th
 merging.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 from typing import Protocol, TypeVar, runtime_checkable
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from coreset.errors import RequestError
 
 T = TypeVar("T")
+_KINDS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +36,8 @@ class ScoreShard:
 
     def __post_init__(self) -> None:
         """Check, and hold every shard as one kind of array, so that the kernels are compiled once."""
-        found = f"{self.scores.ndim} dimensions of {self.scores.dtype}"
-        if self.scores.ndim != 1 or self.scores.dtype not in (np.float32, np.float64):
+        if self.scores.ndim != 1 or self.scores.dtype not in _KINDS:
+            found = f"{self.scores.ndim} dimensions of {self.scores.dtype}"
             raise RequestError(f"scores: expected one dimension of float32 or float64, found {found}; convert them.")
         if self.first < 0:
             raise RequestError(f"first: expected the index of a shard's first point, 0 or more, found {self.first}.")
@@ -78,6 +79,38 @@ def serial_scan(shards: Shards) -> Scan:
         return reduce(merge, [partial for _, partial in pending])
 
     return scan
+
+
+def joined(shards: Shards, most: int) -> Shards:
+    """The same points in shards of at most `most`, small ones that follow on each other copied into one.
+
+    A scan takes some microseconds a shard, and a table from each: too much where a shard holds some thousand points.
+    """
+
+    def larger() -> Iterator[ScoreShard]:
+        held: list[ScoreShard] = []
+        size = 0
+        for shard in shards():
+            if held and not (size + shard.scores.size <= most and _follows(held[0], size, shard)):
+                yield _join(held)
+                held, size = [], 0
+            held.append(shard)
+            size += shard.scores.size
+        if held:
+            yield _join(held)
+
+    return larger
+
+
+def _follows(head: ScoreShard, size: int, shard: ScoreShard) -> bool:
+    same = shard.identity == head.identity and shard.scores.dtype == head.scores.dtype
+    return same and shard.first == head.first + size
+
+
+def _join(held: list[ScoreShard]) -> ScoreShard:
+    if len(held) == 1:
+        return held[0]
+    return ScoreShard(held[0].identity, held[0].first, np.concatenate([shard.scores for shard in held]))
 
 
 def points(scan: Scan) -> int:

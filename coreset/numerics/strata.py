@@ -28,9 +28,9 @@ class Strata:
 
 def sizes(strata: Int32[np.ndarray, " n"], count: int) -> Int64[np.ndarray, " k"]:
     """Count the points of each stratum, not those of stratum −1."""
-    counts = np.zeros(count + 1, dtype=np.int64)
-    _sizes(strata, counts)
-    return counts[1:]
+    counts = np.zeros((4, count + 1), dtype=np.int64)
+    _sizes(strata, *counts)
+    return counts.sum(axis=0)[1:]
 
 
 def allocate(population: Int64[np.ndarray, " k"], budget: int) -> Int64[np.ndarray, " k"]:
@@ -68,6 +68,13 @@ def _stratum(scores, lo, hi, count, out):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _sizes(strata, counts):
-    for i in range(strata.size):
-        counts[np.uint64(strata[i] + 1)] += 1
+def _sizes(strata, a, b, c, d):
+    """Counts every fourth point apart: an addition need not wait for the one before it, often to the same stratum."""
+    even = strata.size // 4 * 4
+    for i in range(0, even, 4):
+        a[np.uint64(strata[i] + 1)] += 1
+        b[np.uint64(strata[i + 1] + 1)] += 1
+        c[np.uint64(strata[i + 2] + 1)] += 1
+        d[np.uint64(strata[i + 3] + 1)] += 1
+    for i in range(even, strata.size):
+        a[np.uint64(strata[i] + 1)] += 1

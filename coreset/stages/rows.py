@@ -29,13 +29,18 @@ def select_file(scores: Path, destination: Path, **settings: Any) -> dict[str, A
     """
     _expect_writable(destination)
     rule, selected = select_rows(_shards(scores), **settings)
-    with replacing(destination) as temporary, pq.ParquetWriter(temporary, _SCHEMA, compression="zstd") as writer:
+    with replacing(destination) as temporary, _writer(temporary) as writer:
         for piece in selected:
             rows = len(piece.index)
             stratum = pa.nulls(rows, pa.int32()) if piece.stratum is None else pa.array(piece.stratum, pa.int32())
             writer.write_table(pa.table([pa.array(piece.index), stratum], schema=_SCHEMA))
     figures = {"total": rule.total, "keep": rule.keep, "kept": rule.kept, "cut": rule.cut}
     return {**figures, "lo": rule.lo, "hi": rule.hi, "sizes": list(rule.sizes), "budgets": list(rule.budgets)}
+
+
+def _writer(path: Path) -> pq.ParquetWriter:
+    # no two indices are equal: a dictionary of them takes more time and more space than they do
+    return pq.ParquetWriter(path, _SCHEMA, compression="zstd", use_dictionary=["stratum"])
 
 
 def _expect_writable(destination: Path) -> None:
@@ -75,8 +80,8 @@ def _undamaged(pieces: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]
 
 
 def _floats(values: np.ndarray, path: Path) -> np.ndarray:
-    if values.dtype in (np.float32, np.float64):
-        return np.ascontiguousarray(values)
+    if values.dtype.kind == "f" and values.dtype.itemsize in (4, 8):
+        return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
     if values.dtype.kind in "iu" or values.dtype == np.float16:
         return values.astype(np.float64)
     raise RequestError(f"{path}: expected real scores, found values of type {values.dtype}.")
@@ -89,7 +94,18 @@ def _npy(path: Path) -> Callable[[], Iterator[np.ndarray]]:
         raise RequestError(f"{path}: expected a .npy array of numbers, found a file that is none ({error}).") from None
     if array.ndim != 1 or len(array) == 0:
         raise RequestError(f"{path}: expected scores of one dimension, not empty, found shape {array.shape}.")
-    return lambda: (np.asarray(array[first : first + PIECE]) for first in range(0, len(array), PIECE))
+    rows, dtype, offset = len(array), array.dtype, array.offset
+
+    def pieces() -> Iterator[np.ndarray]:
+        with path.open("rb", buffering=0) as file:  # read, not mapped: pages of a mapped file would count as memory
+            file.seek(offset)
+            for first in range(0, rows, PIECE):
+                piece = np.fromfile(file, dtype, min(PIECE, rows - first))
+                if len(piece) < min(PIECE, rows - first):
+                    raise DataError(f"{path}: expected {rows} scores, found {first + len(piece)}; copy it again.")
+                yield piece
+
+    return pieces
 
 
 def _parquet(path: Path) -> Callable[[], Iterator[np.ndarray]]:

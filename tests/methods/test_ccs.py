@@ -8,7 +8,9 @@ import pytest
 from coreset.errors import DataError, RequestError
 from coreset.methods import ccs
 from coreset.methods.rule import Rule
+from coreset.numerics.keys import DRAW, TIES, keys, stream
 from coreset.numerics.scans import ScoreShard, serial_scan
+from coreset.numerics.strata import allocate
 
 
 def rule_of(scores: Any, **options: Any) -> Rule:
@@ -88,6 +90,34 @@ def test_bad_data_is_refused() -> None:
         rule_of([0.0, 1.0, 2.0, np.nan] * 10, strata=1)
     with pytest.raises(DataError, match="range within float64"):
         rule_of([-1.7e308, 1.7e308] * 10, strata=1)
+
+
+@pytest.mark.parametrize("kind", ["even", "heavy tail", "ties"])
+@pytest.mark.parametrize(("strata", "cutoff"), [(1, 0.0), (100, 0.3), (3000, 0.0), (3000, 0.3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_are_those_of_numpy_that_sorts(kind: str, strata: int, cutoff: float, dtype: type) -> None:
+    """40,000 points in shards of 7,000: sort, cut, divide, and take the smallest keys of each stratum."""
+    rng = np.random.default_rng(strata)
+    scores: np.ndarray = {
+        "even": lambda: rng.random(40_000),
+        "heavy tail": lambda: rng.lognormal(0, 1.5, 40_000),
+        "ties": lambda: rng.integers(0, 9000, 40_000) / 7,
+    }[kind]().astype(dtype)
+    shards = [ScoreShard(b"rows", first, scores[first : first + 7000]) for first in range(0, 40_000, 7000)]
+    rule = ccs.rule(serial_scan(lambda: shards), prune=0.8, cutoff=cutoff, strata=strata, seed=3)
+    found = np.concatenate([rule.apply(shard).index for shard in shards])
+
+    tie_keys, draw_keys = (keys(stream(3, b"rows", purpose), 0, 40_000) for purpose in (TIES, DRAW))
+    rest = np.lexsort((tie_keys, -scores))[int(cutoff * 40_000) :]
+    left = scores[rest].astype(np.float64)
+    lo, hi = left.min(), left.max()
+    stratum = np.minimum(strata - 1, np.floor((left - lo) / (hi - lo) * strata)).astype(int)
+    size = np.bincount(stratum, minlength=strata)
+    assert size.tolist() == list(rule.sizes)
+    order = np.lexsort((draw_keys[rest], stratum))
+    place = np.arange(rest.size) - np.repeat(np.cumsum(size) - size, size)
+    expected = rest[order[place < np.repeat(allocate(size, 8000), size)]]
+    assert np.array_equal(found, np.sort(expected))
 
 
 def test_ten_thousand_strata() -> None:

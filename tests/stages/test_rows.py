@@ -96,6 +96,14 @@ def test_other_kinds_of_numbers_are_taken(name: str, kind: str, tmp_path: Path) 
     assert pq.read_table(tmp_path / "out.parquet").column("index").to_pylist() == expected.tolist()
 
 
+def test_the_order_of_bytes_in_a_npy_file_changes_nothing(tmp_path: Path) -> None:
+    expected = coreset.select(SCORES).tolist()
+    for kind in (">f8", "<f8"):
+        source = write(tmp_path / f"{kind[1:]}.npy", SCORES.astype(kind))
+        assert select(source, "--out", tmp_path / "out.parquet").exit_code == 0
+        assert pq.read_table(tmp_path / "out.parquet").column("index").to_pylist() == expected
+
+
 def test_a_zarr_field_on_a_grid_is_taken_in_c_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "PIECE", 250)
     field = SCORES.reshape(15, 10, 20)
