@@ -13,35 +13,43 @@ Source: Pathrudkar et al., arXiv 2507.09001 (coverage); Zheng et al., arXiv 2210
 
 import warnings
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from numba import njit
+from threadpoolctl import threadpool_limits
 
 from coreset.errors import DataError, RequestError
 from coreset.numerics.intervals import Estimate, crossed_interval
 
-PIECE = 65536
-"""Points that FAISS sees at a time: bounds the memory of the centred copy."""
+PIECE = 16384
+"""Points that are centred at a time: bounds the memory beside the rows as given."""
 
-WIDTHS = (8, 128)
-"""Neighbours that FAISS proposes; the second serves crystals, where symmetry puts up to 48 points at equal distance."""
+QUERIES, POINTS = 1024, 512
+"""Rows of queries and of points in one matrix product, which then lies in the cache while it is looked through."""
+
+PROPOSED = 8
+"""Neighbours that FAISS proposes on a GPU."""
+
+_LARGE = 1e37
+"""Squared lengths from here on are left to float64, for float32 products of them might overflow."""
 
 
 @dataclass(frozen=True)
 class Minima:
-    """distances: from each query to its nearest point, shape [q]; searched: queries compared with all points."""
+    """distances: from each query to its nearest point, shape [q]; decided: pairs whose distance float64 computed."""
 
     distances: Float[np.ndarray, " q"]
-    searched: int
+    decided: int
 
     def merge(self, other: "Minima") -> "Minima":
         """The minima over the points of both; in any order the same bits."""
-        return Minima(np.minimum(self.distances, other.distances), self.searched + other.searched)
+        return Minima(np.minimum(self.distances, other.distances), self.decided + other.decided)
 
 
 @dataclass(frozen=True)
@@ -61,129 +69,176 @@ class Coverage:
     distances: Float[np.ndarray, " q"]
 
 
+@dataclass(frozen=True)
+class _Centred:
+    """Rows about a centre, rounded to float32, shape [n, d], and their lengths in float64, shape [n].
+
+    Rows too long for products in float32 are zeros here; their lengths say so.
+    """
+
+    rows: Float[np.ndarray, "n d"]
+    norms: Float[np.ndarray, " n"]
+
+    def __getitem__(self, which: slice | Int[np.ndarray, " m"]) -> "_Centred":
+        return _Centred(self.rows[which], self.norms[which])
+
+
 def coverage(
     points: Float[np.ndarray, "n d"],
     queries: Float[np.ndarray, "q d"],
     groups: Shaped[np.ndarray, " q"] | None = None,
     threads: int = 1,
+    device: str = "cpu",
 ) -> Coverage:
     """AUC_pr of `points` as seen from `queries`, with its interval: `nearest`, then `summarise`."""
-    return summarise(nearest(points, queries, threads), groups)
+    return summarise(nearest(points, queries, threads, device), groups)
 
 
 def nearest(
-    points: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "q d"], threads: int = 1
+    points: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "q d"], threads: int = 1, device: str = "cpu"
 ) -> Float[np.ndarray, " q"]:
     """min_s ‖q − s‖₂ of each query over the points, shape [q]: see `nearest_over`."""
-    return nearest_over([points], queries, threads).distances
+    return nearest_over([points], queries, threads, device).distances
 
 
 def nearest_over(
-    shards: Iterable[Float[np.ndarray, "_ d"]], queries: Float[np.ndarray, "q d"], threads: int = 1
+    shards: Iterable[Float[np.ndarray, "_ d"]],
+    queries: Float[np.ndarray, "q d"],
+    threads: int = 1,
+    device: str = "cpu",
 ) -> Minima:
     """min_s ‖q − s‖₂ of each query over the points of all shards, in float64, from the rows as given.
 
-    FAISS proposes neighbours in float32 and float64 decides among them. A query is done once the last proposed float32
-    distance exceeds the best float64 one by more than rounding can explain; else it is looked up among all points.
-    So the bits depend on neither FAISS, `threads`, nor how the points were cut into shards. `threads` are FAISS's.
+    Float32 matrix products propose points, and float64 decides among all of them that are no farther than the nearest
+    one so far by more than rounding can explain. So the bits depend on neither the library of the products, `threads`,
+    `device`, nor how the points were cut into shards. On `cuda`, FAISS proposes, and the products see only the queries
+    that its proposals do not settle; it needs faiss-gpu.
 
-    Raises `RequestError` for rows of different lengths and where there are no points or no queries, `DataError` for a
-    row that is not finite. Single shards may be empty.
+    Shards are read one at a time. Beside one of them, memory holds the queries twice and `PIECE` centred points; time
+    is linear in the number of points.
+
+    Raises `RequestError` for rows of different lengths, where there are no points or no queries, and for `cuda` without
+    a GPU that FAISS sees; `DataError` for a row that is not finite. Single shards may be empty.
     """
     queries = _rows("queries", queries)
     if not len(queries):
         raise RequestError("queries: expected at least one row, found none; nothing can be covered.")
     # The rounding of ‖x‖² + ‖y‖² − 2 x·y grows with the norms; this centre is the same whatever the shards.
     centre = queries.mean(axis=0, dtype=np.float64)
-    centred = _centred(queries, centre)
+    x = _centred("queries", queries, centre)
+    index = _gpu_index(queries.shape[1]) if device == "cuda" else None
     squared = np.full(len(queries), np.inf)
-    seen = searched = 0
-    for number, shard in enumerate(shards):
-        points = _rows(f"points (shard {number})", shard)
-        if points.shape[1] != queries.shape[1]:
-            raise RequestError(
-                f"points (shard {number}): expected rows of {queries.shape[1]} features, as the queries have, found "
-                f"{points.shape[1]}; describe both alike."
-            )
-        seen += len(points)
-        for first in range(0, len(points), PIECE):
-            piece = points[first : first + PIECE]
-            searched += _lower(squared, queries, centred, piece, _centred(piece, centre), threads)
+    step = -(-len(queries) // threads)
+    seen = decided = 0
+    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, user_api="blas"):
+        each_part = map if threads == 1 else pool.map
+        for number, shard in enumerate(shards):
+            name = f"points (shard {number})"
+            points = _rows(name, shard)
+            if points.shape[1] != queries.shape[1]:
+                raise RequestError(
+                    f"{name}: expected rows of {queries.shape[1]} features, as the queries have, found "
+                    f"{points.shape[1]}; describe both alike."
+                )
+            seen += len(points)
+            for first in range(0, len(points), PIECE):
+                piece = points[first : first + PIECE]
+                y = _centred(name, piece, centre, first)
+
+                def lower(part: slice, piece: Any = piece, y: _Centred = y) -> int:
+                    return _lower(squared[part], queries[part], x[part], piece, y)
+
+                if index is None:
+                    decided += sum(each_part(lower, [slice(i, i + step) for i in range(0, len(queries), step)]))
+                else:
+                    decided += _lower_by_faiss(index, squared, queries, x, piece, y)
     if not seen:
         raise RequestError("points: expected at least one row, found none; an empty set covers nothing.")
-    return Minima(np.sqrt(squared), searched)
+    return Minima(np.sqrt(squared), decided)
 
 
 def _lower(
     squared: Float[np.ndarray, " q"],
     queries: Float[np.ndarray, "q d"],
-    centred: Float[np.ndarray, "q d"],
+    x: _Centred,
     points: Float[np.ndarray, "n d"],
-    centred_points: Float[np.ndarray, "n d"],
-    threads: int,
+    y: _Centred,
 ) -> int:
-    """Lower each squared distance to that from the nearest of these points; returns the count of queries searched."""
-    norms = np.sqrt(np.einsum("qd,qd->q", centred, centred, dtype=np.float64))
-    open_queries = np.arange(len(queries))
-    for width in WIDTHS:
-        found, neighbours = _propose(centred[open_queries], centred_points, min(width, len(points)), threads)
-        _lower_to_proposed(squared, open_queries, queries, points, neighbours)
-        certified = _certified(found[:, -1], squared[open_queries], norms[open_queries], queries.shape[1])
-        certified &= neighbours[:, -1] >= 0
-        certified |= (neighbours >= 0).sum(axis=1) == len(points)
-        open_queries = open_queries[~certified]
-        if not len(open_queries):
-            return 0
-    _lower_to_all(squared, open_queries, queries, points)
-    return len(open_queries)
+    """Lower each squared distance to that from the nearest of these points; returns how many float64 decided."""
+    halves = np.where(y.norms**2 < _LARGE, y.norms**2 / 2, _LARGE).astype(np.float32)
+    limits = _limits(squared, x.norms, queries.shape[1])
+    space = np.empty(min(QUERIES, len(queries)) * min(POINTS, len(points)), np.float32)
+    decided = 0
+    for first in range(0, len(points), POINTS):
+        few = slice(first, min(first + POINTS, len(points)))
+        for start in range(0, len(queries), QUERIES):
+            some = slice(start, min(start + QUERIES, len(queries)))
+            shape = some.stop - some.start, few.stop - few.start
+            products = space[: shape[0] * shape[1]].reshape(shape)
+            np.matmul(x.rows[some], y.rows[few].T, out=products)
+            decided += _lower_where_near(
+                squared[some], limits[some], queries[some], x.norms[some], points[few], halves[few], products
+            )
+    return decided
 
 
-def _certified(
-    last: Float[np.ndarray, " q"], best: Float[np.ndarray, " q"], norms: Float[np.ndarray, " q"], features: int
-) -> Bool[np.ndarray, " q"]:
-    """Whether no point outside the proposals can be nearer than the best one.
+@njit(cache=True, nogil=True)
+@no_type_check
+def _lower_where_near(squared, limits, queries, norms, points, halves, products):
+    """Lower each squared distance to the points with ‖y‖²/2 − x·y, `halves` − `products`, within the row's limit."""
+    decided = 0
+    for i in range(squared.size):
+        limit = limits[i]
+        near = np.int32(0)
+        for j in range(halves.size):  # without a branch, so that it takes a few percent of the product's time
+            near += np.int32(halves[j] - products[i, j] <= limit)
+        if near == 0:
+            continue
+        # The nearest in float32 first: it leaves little of what was near.
+        first = 0
+        for j in range(1, halves.size):
+            if halves[j] - products[i, j] < halves[first] - products[i, first]:
+                first = j
+        squared[i] = min(squared[i], _squared_distance(queries[i], points[first], squared[i]))
+        limit = _limit(squared[i], norms[i], queries.shape[1])
+        decided += 1
+        for j in range(halves.size):
+            if j != first and halves[j] - products[i, j] <= limit:
+                squared[i] = min(squared[i], _squared_distance(queries[i], points[j], squared[i]))
+                limit = _limit(squared[i], norms[i], queries.shape[1])
+                decided += 1
+        limits[i] = limit
+    return decided
 
-    last: the largest proposed squared distance, in float32; best: the least squared distance w², in float64; norms:
-    ‖x‖ of the centred queries. A nearer point y has ‖y‖ ≤ ‖x‖ + w. With R = 2‖x‖ + w and the unit roundoff u = 2⁻²⁴,
-    rounding the centred rows moves its squared distance by at most 3uR², and summing d float32 terms in any order by
-    at most γ_{d+2} R², γ_k = ku / (1 − ku) (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). So
-    FAISS saw it below w² + γ_{d+8} R² and would have proposed it before `last`, unless that is smaller still, or R²
-    overflows.
+
+@njit(cache=True, nogil=True)
+@no_type_check
+def _limit(best, norm, features):
+    """Above which ‖y‖²/2 − x·y, in float32, no point y is nearer than the best so far; float32.
+
+    best: the least squared distance w², in float64; norm: ‖x‖ of the centred query. A nearer y has ‖y‖ ≤ ‖x‖ + w. With
+    R = 2‖x‖ + w and the unit roundoff u = 2⁻²⁴, rounding the centred rows moves its squared distance by at most 3uR²,
+    and the float32 sum of d products in any order, the half norm, their difference and this limit by at most
+    γ_{d+3} R², γ_k = ku / (1 − ku) (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). So
+    ‖y‖² − 2 x·y is below w² − ‖x‖² + γ_{d+8} R², or R² is so large that nothing is known.
     """
+    if best == 0:
+        return np.float32(-np.inf)
+    reach = (2 * norm + np.sqrt(best)) ** 2
+    if not reach < _LARGE / 2:  # half, for the length of a rounded y may be on the other side
+        return np.float32(np.inf)
     rounding = (features + 8) * 2.0**-24
-    reach = np.square(2 * norms + np.sqrt(best))
-    underflow = (features + 8) * float(np.finfo(np.float32).tiny)
-    certified: Bool[np.ndarray, " q"] = last > best + rounding / (1 - rounding) * reach + underflow
-    certified &= reach < 1e37
-    return certified
+    underflow = 4 * (features + 8) * 2.0**-126
+    return np.float32((best + rounding / (1 - rounding) * reach + underflow - norm**2) / 2)
 
 
-def _propose(
-    queries: Float[np.ndarray, "q d"], points: Float[np.ndarray, "n d"], neighbours: int, threads: int
-) -> tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q k"]]:
-    """Squared float32 distances, ascending, and positions (−1: none) of the nearest points, as FAISS computes them."""
-    faiss = _faiss()
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(threads)
-    try:
-        index = faiss.IndexFlatL2(points.shape[1])
-        index.add(points)
-        found: Float[np.ndarray, "q k"]
-        positions: Int[np.ndarray, "q k"]
-        found, positions = index.search(queries, neighbours)
-    finally:
-        faiss.omp_set_num_threads(before)
-    return found, positions
-
-
-@cache
-def _faiss() -> ModuleType:
-    """FAISS, imported when it is first needed, as it is slow to load."""
-    with warnings.catch_warnings():
-        # From Python 3.12 on, the types that SWIG builds into FAISS raise this warning; no caller can act on it.
-        warnings.filterwarnings("ignore", "builtin type [Ss]wig\\w+ has no __module__ attribute", DeprecationWarning)
-        import faiss
-    return faiss
+@njit(cache=True, nogil=True)
+@no_type_check
+def _limits(squared, norms, features):
+    limits = np.empty(squared.size, np.float32)
+    for i in range(squared.size):
+        limits[i] = _limit(squared[i], norms[i], features)
+    return limits
 
 
 @njit(cache=True, nogil=True)
@@ -200,29 +255,84 @@ def _squared_distance(query, point, limit):
     return total
 
 
+def _lower_by_faiss(
+    index: Any,
+    squared: Float[np.ndarray, " q"],
+    queries: Float[np.ndarray, "q d"],
+    x: _Centred,
+    points: Float[np.ndarray, "n d"],
+    y: _Centred,
+) -> int:
+    """As `_lower`, by an exact index of FAISS: no point that it left out is nearer than the last that it proposed."""
+    index.reset()
+    index.add(y.rows)
+    found, positions = index.search(x.rows, min(PROPOSED, len(points)))
+    decided = _lower_to_proposed(squared, queries, points, positions)
+    last = (found[:, -1].astype(np.float64) - x.norms**2) / 2
+    settled = (positions >= 0).all(axis=1)
+    settled &= (len(points) <= PROPOSED) | (last > _limits(squared, x.norms, queries.shape[1]))
+    left = np.flatnonzero(~settled)
+    lowered = squared[left]
+    decided += _lower(lowered, queries[left], x[left], points, y)
+    squared[left] = lowered
+    return decided
+
+
 @njit(cache=True, nogil=True)
 @no_type_check
-def _lower_to_proposed(squared, rows, queries, points, neighbours):
-    for i in range(rows.size):
-        row = rows[i]
-        for j in neighbours[i]:
+def _lower_to_proposed(squared, queries, points, positions):
+    """Lower each squared distance to the points at the row's positions, −1 being none; returns how many there were."""
+    decided = 0
+    for i in range(squared.size):
+        for j in positions[i]:
             if j >= 0:
-                squared[row] = min(squared[row], _squared_distance(queries[row], points[j], squared[row]))
+                squared[i] = min(squared[i], _squared_distance(queries[i], points[j], squared[i]))
+                decided += 1
+    return decided
 
 
-@njit(cache=True, nogil=True)
+def _gpu_index(features: int) -> Any:
+    """An exact index on the first GPU."""
+    faiss = _faiss()
+    if not (hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus()):
+        raise RequestError("device: expected a GPU that FAISS sees, found none; install faiss-gpu, or use cpu.")
+    return faiss.GpuIndexFlatL2(faiss.StandardGpuResources(), features)
+
+
+@cache
+def _faiss() -> ModuleType:
+    """FAISS, imported when it is first needed, as it is slow to load."""
+    with warnings.catch_warnings():
+        # From Python 3.12 on, the types that SWIG builds into FAISS raise this warning; no caller can act on it.
+        warnings.filterwarnings("ignore", "builtin type [Ss]wig\\w+ has no __module__ attribute", DeprecationWarning)
+        import faiss
+    return faiss
+
+
+def _centred(name: str, rows: Float[np.ndarray, "n d"], centre: Float[np.ndarray, " d"], first: int = 0) -> _Centred:
+    """The rows about the centre; `first` numbers the first. Raises `DataError` for a row that is not finite."""
+    centred, norms = np.empty(rows.shape, np.float32), np.empty(len(rows))
+    _centre(rows, centre, centred, norms)
+    odd = np.flatnonzero(~(norms**2 < _LARGE))
+    finite = np.isfinite(rows[odd]).all(axis=1)
+    if not finite.all():
+        row = first + int(odd[finite.argmin()])
+        raise DataError(f"{name}: expected finite values, found NaN or infinity in row {row}; remove or mend it.")
+    return _Centred(centred, norms)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})  # the norm's sum may take any order
 @no_type_check
-def _lower_to_all(squared, rows, queries, points):
-    for first in range(0, len(points), 256):  # points that stay in the cache while all queries pass
-        for row in rows:
-            for j in range(first, min(first + 256, len(points))):
-                squared[row] = min(squared[row], _squared_distance(queries[row], points[j], squared[row]))
-
-
-def _centred(rows: Float[np.ndarray, "n d"], centre: Float[np.ndarray, " d"]) -> Float[np.ndarray, "n d"]:
-    with np.errstate(over="ignore"):  # what overflows float32 is never certified
-        centred: Float[np.ndarray, "n d"] = np.subtract(rows, centre, dtype=np.float64).astype(np.float32)
-    return centred
+def _centre(rows, centre, centred, norms):
+    for i in range(rows.shape[0]):
+        total = 0.0
+        for j in range(rows.shape[1]):
+            difference = np.float32(np.float64(rows[i, j]) - centre[j])
+            centred[i, j] = difference
+            total += np.float64(difference) * np.float64(difference)
+        norms[i] = np.sqrt(total)
+        if not norms[i] ** 2 < _LARGE:
+            centred[i] = 0
 
 
 def summarise(distances: Float[np.ndarray, " q"], groups: Shaped[np.ndarray, " q"] | None = None) -> Coverage:
@@ -277,15 +387,11 @@ def _distances(name: str, values: Float[np.ndarray, " q"]) -> Float[np.ndarray, 
 
 
 def _rows(name: str, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """The rows, contiguous, in float32 or float64, after a check."""
+    """The rows, contiguous, in float32 or float64, after a check of their shape."""
     values = np.asarray(values)
     if values.ndim != 2 or not values.shape[1]:
         raise RequestError(f"{name}: expected rows of features, shape [n, d], found shape {list(values.shape)}.")
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float64)
-    finite = np.isfinite(values).all(axis=1)
-    if not finite.all():
-        row = int(finite.argmin())
-        raise DataError(f"{name}: expected finite values, found NaN or infinity in row {row}; remove or mend it.")
     rows: Float[np.ndarray, "n d"] = np.ascontiguousarray(values)
     return rows
