@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def rows(quick: bool) -> list[Row]:
     for features in (100, 160, 240):
         x = random.standard_normal((queries, features), np.float32)
         y = random.standard_normal((points, features), np.float32)
-        search_s, product_s = alternately(lambda x=x, y=y: nearest(y, x), lambda: a @ b, rounds=3 if quick else 7)
+        search_s, product_s = alternately(partial(nearest, y, x), lambda: a @ b, rounds=3 if quick else 7)
         rate, peak = 2 * features * queries * points / search_s, 2 * 3072**3 / product_s
         stage = f"AUC_pr, exact, {features} features, float32"
         found += [

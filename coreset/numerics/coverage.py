@@ -267,7 +267,7 @@ def _lower_by_faiss(
     index.reset()
     index.add(y.rows)
     found, positions = index.search(x.rows, min(PROPOSED, len(points)))
-    decided = _lower_to_proposed(squared, queries, points, positions)
+    decided = int(_lower_to_proposed(squared, queries, points, positions))
     last = (found[:, -1].astype(np.float64) - x.norms**2) / 2
     settled = (positions >= 0).all(axis=1)
     settled &= (len(points) <= PROPOSED) | (last > _limits(squared, x.norms, queries.shape[1]))

@@ -127,7 +127,8 @@ class Thresholds:
     ) -> Int64[np.ndarray, " drawn"]:
         """Return the positions in a shard of the points that are drawn, ascending, given the stratum of each."""
         if not self.identities:
-            return np.flatnonzero(self.takes[groups + 1])
+            everything: Int64[np.ndarray, " drawn"] = np.flatnonzero(self.takes[groups + 1])
+            return everything
         # Within a shard the identity is one, so (key, identity) <= last is key <= limit, or key < limit where the
         # identity is later; then a limit of 0 takes nothing, as does a stratum that takes none of its points.
         later = self.whose < bisect_left(self.identities, shard.identity)
@@ -136,7 +137,8 @@ class Thresholds:
         start = stream(seed, shard.identity, purpose)
         at = np.empty(groups.size + 1, dtype=np.int64)
         at = at[: _within(groups, limit, start, shard.first, at)]
-        return at[takes[groups[at] + 1]]  # a limit of 0 let the key 0 pass
+        taken: Int64[np.ndarray, " drawn"] = at[takes[groups[at] + 1]]  # a limit of 0 let the key 0 pass
+        return taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +177,8 @@ class _Brackets:
 
         def offset(rank: Float64[np.ndarray, " r"]) -> UInt64[np.ndarray, " r"]:
             part = np.clip(rank / self.inside, 0, 1 - 2**-53)  # so that a part of 2^64 is below it
-            return np.minimum((length.astype(np.float64) * part).astype(np.uint64), length)
+            keys: UInt64[np.ndarray, " r"] = np.minimum((length.astype(np.float64) * part).astype(np.uint64), length)
+            return keys
 
         begin = offset(rank - spread)
         end = np.where(rank + spread < self.inside, offset(rank + spread), length)

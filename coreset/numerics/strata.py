@@ -30,7 +30,8 @@ def sizes(strata: Int32[np.ndarray, " n"], count: int) -> Int64[np.ndarray, " k"
     """Count the points of each stratum, not those of stratum −1."""
     counts = np.zeros((4, count + 1), dtype=np.int64)
     _sizes(strata, *counts)
-    return counts.sum(axis=0)[1:]
+    total: Int64[np.ndarray, " k"] = counts.sum(axis=0)[1:]
+    return total
 
 
 def allocate(population: Int64[np.ndarray, " k"], budget: int) -> Int64[np.ndarray, " k"]:
