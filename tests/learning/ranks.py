@@ -92,6 +92,9 @@ def main(rank: int, size: int, folder: Path) -> None:
             "kept_step": made.kept_step,
         }
     (folder / f"told {rank}").write_text(json.dumps(told))
+    if size > 1:
+        dist.barrier()  # a rank that leaves early takes the other's connections with it
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -61,13 +61,15 @@ PLAN = {
     "parameters": 12_345,
     "bytes": {"density": 2**20, "scores": 2**30, "descriptors_if_held": 2**40},
     "stages": {
-        "scoring runs": {"artifacts": 4, "done": 1, "flops": 1.5e12, "points": 10, "seconds": 120.0},
-        "scoring": {"artifacts": 1, "done": 1, "flops": 0.0, "points": 0, "seconds": 0.0},
+        "scoring runs": {"artifacts": 4, "done": 1, "flops": 1.5e12, "points": 10, "seconds": 120.0, "memory": 2.0**30},
+        "scoring": {"artifacts": 1, "done": 1, "flops": 0.0, "points": 0, "seconds": 0.0, "memory": 2.0**30},
     },
+    "start": 10.0,
     "seconds": 7200.0,
     "energies": None,
     "workers": 2,
     "calibrated": False,
+    "same_network": False,
 }
 
 
@@ -76,25 +78,27 @@ def test_a_plan_shows_what_is_done_and_to_do() -> None:
     rows = {
         line.split("│")[1].strip(): [cell.strip() for cell in line.split("│")[2:-1]]
         for line in page.split("\n")
-        if line.count("│") == 6
+        if line.count("│") == 7
     }
-    assert rows["scoring runs"] == ["1", "3", "1.5e+12", "2.0 min"]
-    assert rows["scoring"] == ["1", "0", "", ""]
+    assert rows["scoring runs"] == ["1", "3", "1.5e+12", "2.0 min", "1.0 GiB"]
+    assert rows["scoring"] == ["1", "0", "", "", ""]
     for part in (
         "train 1,500,000",
         "kept: 150,000",
         "12,345 parameters",
         "densities 1.0 MiB, scores 1.0 GiB",
-        "2.0 h on 2 workers",
+        "2.0 h on 2 workers, 10 s of them until Ray runs",
         "assumed",
     ):
         assert part in page
     assert "energies: none; set energy.pseudopotentials" in page
     page = shown(print_plan, {**PLAN, "energies": 1_200})
-    assert "start-up apart, without 1,200 energies" in page
+    assert "until Ray runs, without 1,200 energies" in page
     assert "energies: none" not in page
     assert "energies" not in shown(print_plan, {**PLAN, "energies": 0})
-    assert "measured on this machine" in shown(print_plan, {**PLAN, "calibrated": True})
+    assert "measured on this machine with another network" in shown(print_plan, {**PLAN, "calibrated": True})
+    page = shown(print_plan, {**PLAN, "calibrated": True, "same_network": True})
+    assert "measured on this machine)" in page
 
 
 def test_states_are_counted_from_what_stands(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_describing_the_points_is_timed_apart_and_done_once(small_corpus: Corpus
         spent.append(artifact.timings["model"])
         assert "seconds" not in (artifact.folder / "manifest.json").read_text()
     for each in spent:
-        assert set(each) == {"seconds", "cpu_seconds", "describe_seconds", "describe_cpu_seconds"}
+        assert set(each) == {"seconds", "cpu_seconds", "describe_seconds", "describe_cpu_seconds", "peak_bytes"}
         assert 0 <= each["describe_seconds"] <= each["seconds"]
     feed = training._held
     assert len(feed) == 1  # the same for all three
