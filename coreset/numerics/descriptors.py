@@ -30,6 +30,8 @@ from coreset.numerics.frames import GAP, covariance, principal_axes, sign_by_ske
 from coreset.numerics.periodic import blocks, enclose, heights, images, reduced, wrapped
 
 _UNIQUE, _SYMMETRIC, _OPEN = 0, 1, 2
+_TOGETHER = 8
+"""Consecutive blocks, most of them neighbours, that choose among the same images."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def _describe(
     radius = 1.2 * atoms.radius(wanted)
     while True:
         around = images(atoms.cell, atoms.positions, radius)
-        centres, radii, distances = enclose(points, order, bounds, around.positions, wanted)
+        centres, radii, distances = enclose(points, order, bounds, around.positions, wanted, 1.3 * atoms.radius(wanted))
         reach = distances + 2.0 * radii + slack
         if reach.max() <= radius:
             break
@@ -242,6 +244,27 @@ def _nearest(
 
 
 @njit(cache=True, nogil=True)
+def _in_box(around: np.ndarray, centres: np.ndarray, reach: np.ndarray, listed: np.ndarray) -> int:
+    """Write to listed[:k], ascending, the images around [3, i] in the box that holds all balls; return k.
+
+    A large cell has many images, of which a few consecutive blocks need a small part.
+    """
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for b in range(len(centres)):
+        for axis in range(3):
+            low[axis] = min(low[axis], centres[b, axis] - reach[b])
+            high[axis] = max(high[axis], centres[b, axis] + reach[b])
+    found = 0
+    for i in range(around.shape[1]):
+        listed[found] = i
+        inside = (around[0, i] >= low[0]) & (around[0, i] <= high[0])
+        inside &= (around[1, i] >= low[1]) & (around[1, i] <= high[1])
+        inside &= (around[2, i] >= low[2]) & (around[2, i] <= high[2])
+        found += inside
+    return found
+
+
+@njit(cache=True, nogil=True)
 def _describe_blocks(
     points: np.ndarray,
     order: np.ndarray,
@@ -271,9 +294,12 @@ def _describe_blocks(
     start = np.empty(2 * m + 6, dtype=np.int32)
     x, y, z, ones = np.empty(m), np.empty(m), np.empty(m), np.ones(m)
     mean, moments, values, axes = np.empty(3), np.empty(6), np.empty(3), np.empty((3, 3))
+    listed, nearby = np.empty(size, dtype=np.int64), 0
     for b in range(len(bounds) - 1):
+        if b % _TOGETHER == 0:
+            nearby = _in_box(around, centres[b : b + _TOGETHER], reach[b : b + _TOGETHER], listed)
         count = 0
-        for i in range(size):
+        for i in listed[:nearby]:
             u, v, w = around[0, i] - centres[b, 0], around[1, i] - centres[b, 1], around[2, i] - centres[b, 2]
             if u * u + v * v + w * w <= reach[b] * reach[b]:
                 cx[count], cy[count], cz[count], kinds[count] = around[0, i], around[1, i], around[2, i], numbers[i]

@@ -111,6 +111,10 @@ def test_blocks_hold_each_point_once_and_balls_enclose_them(seed, count, shape):
     assert bounds[0] == 0 and bounds[-1] == count and (np.diff(bounds) > 0).all()
     around = images(cell, points[:1], 20.0).positions
     centres, radii, distances = enclose(points, order, bounds, around, 5)
+    for likely in (0.0, distances.min(), np.median(distances)):  # too small a guess costs time and nothing else
+        guessed = enclose(points, order, bounds, around, 5, likely)
+        for found, expected in zip(guessed, (centres, radii, distances), strict=True):
+            np.testing.assert_array_equal(found, expected)
     for b in range(len(bounds) - 1):
         members = points[order[bounds[b] : bounds[b + 1]]]
         assert np.linalg.norm(members - centres[b], axis=1).max() <= radii[b] + 1e-12
