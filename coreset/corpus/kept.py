@@ -55,7 +55,7 @@ def write_kept(path: Path, selections: Sequence[tuple[str, Selected]]) -> None:
 @lru_cache(maxsize=8)
 def read_kept(path: Path) -> dict[str, Selected]:
     """A batch by snapshot digest; a snapshot of which nothing is kept is absent."""
-    table = pq.read_table(path)
+    table = pq.read_table(path, read_dictionary=["snapshot"])
     kept = {}
     for snapshot, first, stop in runs_of(table.column("snapshot")):
         rows = table.slice(first, stop - first)
@@ -72,7 +72,7 @@ def runs_of(snapshots: pa.ChunkedArray) -> list[tuple[str, int, int]]:
     """Each run of equal names in a column: the name, its first row, and the row after its last."""
     if not len(snapshots):
         return []
-    encoded = pa.concat_arrays(snapshots.chunks).dictionary_encode()
+    encoded = snapshots.dictionary_encode().unify_dictionaries().combine_chunks()
     numbers, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
     firsts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
     stops = [*firsts[1:], len(numbers)]
