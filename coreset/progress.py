@@ -34,8 +34,8 @@ class Lines(Listener):
         if time.monotonic() - self._told > _EVERY:
             self._say(f"{min(1.0, self._done / self._total):.0%}" if self._total else "at work")
 
-    def end(self) -> None:
-        self._say(f"ends after {time.monotonic() - self._began:.1f} s")
+    def end(self, done: bool) -> None:
+        self._say(f"{'ends' if done else 'stops'} after {time.monotonic() - self._began:.1f} s")
 
     def _say(self, what: str) -> None:
         self._told = time.monotonic()
@@ -67,7 +67,7 @@ class Bars(Listener):
         if self._bars is not None:
             self._bars.advance(self._task, units)
 
-    def end(self) -> None:
+    def end(self, done: bool) -> None:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None

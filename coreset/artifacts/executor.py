@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coreset.artifacts.stage import Context, Part, Place, Stage
@@ -28,8 +29,19 @@ class Progress:
     def advance(self, units: float) -> None:
         """So many more units are done."""
 
-    def end(self) -> None:
-        """The map has ended, well or not."""
+    def end(self, done: bool) -> None:
+        """The map has ended; `done` tells whether at its end."""
+
+    @contextmanager
+    def over(self, title: str, total: float) -> Iterator[None]:
+        """What is told of the map that the block does."""
+        done = False
+        self.begin(title, total)
+        try:
+            yield
+            done = True
+        finally:
+            self.end(done)
 
 
 class Executor(ABC):
@@ -72,12 +84,9 @@ class SerialExecutor(Executor):
     """Everything in this process, one part after another: for tests, small files and debugging."""
 
     def map(self, work: Work, parts: Sequence[tuple[str, Part]], place: Place, title: str) -> None:
-        self.progress.begin(title, sum(part.work for _, part in parts))
-        try:
+        with self.progress.over(title, sum(part.work for _, part in parts)):
             for digest, part in parts:
                 work(digest, part, SerialContext(self.progress.advance))
-        finally:
-            self.progress.end()
 
     def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
         partials = map(function, items)

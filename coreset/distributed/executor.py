@@ -56,15 +56,14 @@ class RayExecutor(Executor):
 
     def map(self, work: Work, parts: Sequence[tuple[str, Part]], place: Place, title: str) -> None:
         self._start()
-        self.progress.begin(title, sum(part.work for _, part in parts))
         # The longest first, so that no worker is left alone with one at the end.
         ordered = sorted(parts, key=lambda each: -each[1].work)
-        try:
-            {"task": self._tasks, "actor": self._actors, "train": self._train, "data": self._data}[place](work, ordered)
-        except Exception as error:
-            raise _cause(error, title) from error
-        finally:
-            self.progress.end()
+        mapped = {"task": self._tasks, "actor": self._actors, "train": self._train, "data": self._data}[place]
+        with self.progress.over(title, sum(part.work for _, part in parts)):
+            try:
+                mapped(work, ordered)
+            except Exception as error:
+                raise _cause(error, title) from error
 
     def prepare(self, stages: Sequence[Stage]) -> list[Any]:
         scanning = [stage for stage in stages if type(stage).prepare is not Stage.prepare]

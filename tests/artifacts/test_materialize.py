@@ -314,8 +314,8 @@ def test_progress_is_told_of_all_parts_and_of_the_end_even_after_an_error(toy: A
         def begin(self, title: str, total: float) -> None:
             self.events.append(("begin", title, total))
 
-        def end(self) -> None:
-            self.events.append("end")
+        def end(self, done: bool) -> None:
+            self.events.append(("end", done))
 
     def fail(part: Part) -> None:
         raise Crash
@@ -323,7 +323,9 @@ def test_progress_is_told_of_all_parts_and_of_the_end_even_after_an_error(toy: A
     told = Told()
     with pytest.raises(Crash):
         materialize(toy(before=fail), root=tmp_path, executor=SerialExecutor(told))
-    assert told.events == [("begin", "toy", 4.0), "end"]
+    assert told.events == [("begin", "toy", 4.0), ("end", False)]
+    materialize(toy(), root=tmp_path, executor=SerialExecutor(told))
+    assert told.events[-1] == ("end", True)
 
 
 def test_the_serial_executor_reads_in_the_order_of_the_requests_and_merges_all_partials() -> None:
