@@ -116,7 +116,7 @@ def curve(evidence: Evidence, name: str, quantities: tuple[Quantity, ...]) -> Fi
         name,
         TITLES[name],
         f"{MEANINGS[quantities[0].key]}. Points are means over seeds and test snapshots; bars are 95% intervals "
-        "that resample seeds and test trajectories, cut at a tenth of the value. The dashed line and its band are "
+        "over seeds and test trajectories, cut at a tenth of the value. The dashed line and its band are "
         "the network of the whole corpus.",
         evidence.behind(quantities[0].key),
         _told(evidence, quantities[0]),
