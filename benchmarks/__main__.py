@@ -41,8 +41,9 @@ def main(names: tuple[str, ...], quick: bool, child: bool) -> None:
         measured = import_module(f"benchmarks.{names[0]}").rows(quick)
         print(json.dumps([asdict(each) for each in measured]))
         return
+    commit = _commit(ROOT)  # before the record changes the tree
     for name in names or NAMES:
-        record = _measure(name, quick)
+        record = {**_measure(name, quick), "commit": commit}
         print_rows(record["rows"])
         if not quick:
             saved = json.loads(RECORD.read_bytes()) if RECORD.exists() else {}
@@ -67,7 +68,6 @@ def _measure(name: str, quick: bool) -> dict[str, Any]:
         "rows": json.loads(made.stdout.splitlines()[-1]),
         "hardware": hardware(),
         "date": datetime.now(UTC).date().isoformat(),
-        "commit": _commit(ROOT),
         "seconds": round(time.perf_counter() - begin),
     }
 
