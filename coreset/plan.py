@@ -19,10 +19,10 @@ from coreset.stages.energy import HarrisFoulkes
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
 from coreset.stages.fields import Fields
-from coreset.stages.histogram import ScoreHistogram
+from coreset.stages.histogram import NEIGHBOURS, ScoreHistogram
 from coreset.stages.scoring import Scoring
 from coreset.stages.selection import Selection
-from coreset.stages.training import Training
+from coreset.stages.training import CHECKED, Training
 from coreset.sweep import Sweep
 from coreset.workflow import Pipeline, Proxies, best_cutoff
 
@@ -206,7 +206,7 @@ class _Model:
         rates, (flops, described) = self.rates, self.work(stage)
         seconds = rates.describe(described, self.descriptor.neighbours)
         if isinstance(stage, Training):
-            checked = 2.0 * self.multiplications * min(_CHECKED, stage.validation.points) * stage.settings["checks"]
+            checked = 2.0 * self.multiplications * min(CHECKED, stage.validation.points) * stage.settings["checks"]
             seconds = (flops + checked) / rates.training
         elif isinstance(stage, Scoring):
             seconds += flops / rates.scoring
@@ -217,7 +217,7 @@ class _Model:
         elif isinstance(stage, Selection):
             seconds = stage.train.points / rates.selection
         elif isinstance(stage, ScoreHistogram):
-            seconds = rates.describe(stage.train.points, _NEAREST)
+            seconds = rates.describe(stage.train.points, NEIGHBOURS)
             seconds += (1 + len(stage.selections)) * stage.train.points / rates.selection
         elif isinstance(stage, Extraction):
             seconds += stage.selection.figures["kept"] / rates.extraction
@@ -262,12 +262,6 @@ class _Model:
     def _held(self, stage: Training) -> bool:
         """Whether the training holds its points in memory."""
         return 4 * (self.descriptor.length + 1) * _points(stage) <= stage.cache * 1024**3
-
-
-_CHECKED = 16_384
-"""Validation points that a check of a training looks at."""
-_NEAREST = 4
-"""Neighbours that a histogram of scores describes."""
 
 
 def _work(stage: Stage) -> float:

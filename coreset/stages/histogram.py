@@ -35,7 +35,7 @@ LOGARITHMIC = 120
 SHELL = 0.25
 """Width (Bohr) of the bins of distance; a power of two, so that no point changes its bin by rounding."""
 
-_NEIGHBOURS = 4
+NEIGHBOURS = 4
 """Enough for frames without symmetry, which are the quickest; the nearest atom does not depend on it."""
 _CHUNK = 65_536
 
@@ -173,12 +173,12 @@ def nearest_atoms(snapshot: Snapshot) -> tuple[Float32[np.ndarray, " n"], Int64[
     """
     from coreset.corpus.described import describe_points
 
-    descriptor = Descriptor(_NEIGHBOURS, distances=True)
+    descriptor = Descriptor(NEIGHBOURS, distances=True)
     distances, numbers = np.empty(snapshot.points, np.float32), np.empty(snapshot.points, np.int64)
     for start in range(0, snapshot.points, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, snapshot.points))
         features = describe_points(snapshot, rows, descriptor).features
-        distances[rows], numbers[rows] = features[:, 4 * _NEIGHBOURS], features[:, 3 * _NEIGHBOURS]
+        distances[rows], numbers[rows] = features[:, 4 * NEIGHBOURS], features[:, 3 * NEIGHBOURS]
     return distances, numbers
 
 

@@ -57,7 +57,7 @@ class Training(Stage):
         return self.what
 
     def parameters(self) -> dict[str, Any]:
-        checked = {"checked": _CHECKED} if self.settings["checks"] else {}
+        checked = {"checked": CHECKED} if self.settings["checks"] else {}
         return {
             **checked,
             "descriptor": asdict(self.descriptor),
@@ -119,7 +119,7 @@ class Training(Stage):
         return figures
 
 
-_CHECKED = 16_384
+CHECKED = 16_384
 """Validation points that the checks of a training look at, at most."""
 
 
@@ -133,7 +133,7 @@ def _held_out(validation: SnapshotSet, descriptor: Descriptor) -> Any:
 
     corpus = open_corpus(validation.corpus)
     most = len(validation.snapshots) * min(snapshot.points for snapshot in validation.snapshots)
-    chosen = query_indices(validation, min(_CHECKED, most))
+    chosen = query_indices(validation, min(CHECKED, most))
     features, density = [], []
     for snapshot, index in zip(validation.snapshots, chosen, strict=True):
         features.append(describe_points(snapshot, index, descriptor).features)

@@ -94,7 +94,7 @@ def test_the_digest_knows_how_many_points_the_checks_look_at(
 ) -> None:
     parts = split_of(small_corpus)
     before = stage_of(parts, settings).digest
-    monkeypatch.setattr(training, "_CHECKED", 90)
+    monkeypatch.setattr(training, "CHECKED", 90)
     assert (stage_of(parts, settings).digest != before) == changes
 
 
@@ -140,13 +140,13 @@ def test_the_checks_look_at_a_bounded_even_share_of_the_validation_points(
         tmp_path / "c.zarr", [make_snapshot(f"a_{i}/0", seed=i, grid=grid) for i, grid in enumerate(grids)]
     )
     validation = SnapshotSet(str(corpus.path), corpus.select("*"))
-    monkeypatch.setattr(training, "_CHECKED", 90)
+    monkeypatch.setattr(training, "CHECKED", 90)
     densities = {each.name: set(corpus.density(each).ravel().tolist()) for each in validation.snapshots}
     held_out = training._held_out(validation, DESCRIPTOR)
     counts = {name: sum(y in values for y in held_out.density.tolist()) for name, values in densities.items()}
     assert set(counts.values()) == {30}
     assert held_out.features.shape == (90, DESCRIPTOR.length)
     # More than the smallest snapshot has is taken of none.
-    monkeypatch.setattr(training, "_CHECKED", 10_000)
+    monkeypatch.setattr(training, "CHECKED", 10_000)
     training._held_out.cache_clear()
     assert len(training._held_out(validation, DESCRIPTOR).density) == 3 * 64
