@@ -85,12 +85,15 @@ class Artifact:
             return {}
         return timings
 
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        return {shard["name"]: PurePosixPath(next(iter(shard["files"]))).parts[0] for shard in self.shards}
+
     def path(self, name: str) -> Path:
         """The file or folder of the shard whose part is called `name`."""
-        for shard in self.shards:
-            if shard["name"] == name:
-                return self.folder / PurePosixPath(next(iter(shard["files"]))).parts[0]
-        raise WorkError(f"{self.folder}: expected a shard of part {name!r}, found none.")
+        if name not in self._places:
+            raise WorkError(f"{self.folder}: expected a shard of part {name!r}, found none.")
+        return self.folder / self._places[name]
 
 
 def inside(folder: Path, name: str) -> Path:
