@@ -19,8 +19,9 @@ from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
 from coreset.distributed.connect import start
 from coreset.distributed.data import read
-from coreset.learning.feed import Feed, slabs_of
+from coreset.learning.feed import Feed
 from coreset.learning.network import Architecture, build
+from coreset.learning.slabs import slabs_of
 from coreset.learning.training import Recipe, train
 from coreset.numerics.descriptors import Descriptor
 

@@ -28,6 +28,7 @@ from coreset.config import Job
 from coreset.corpus.snapshot import content_digest
 from coreset.corpus.split import SnapshotSet, Split
 from coreset.corpus.store import Corpus, finish, write_snapshot
+from coreset.learning.slabs import SLAB
 from coreset.stages.coverage import Coverage
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
@@ -357,10 +358,6 @@ def multiplications(job: Job) -> int:
     """Multiply-adds of one forward pass of the job's network, Σ n_in n_out."""
     widths = (job.descriptor.resolve().length, *job.network.hidden, 1)
     return sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
-
-
-SLAB = 32_768
-"""Grid points of a slab; as `learning.feed` has it, which would import torch."""
 
 
 def slabs_in(points: SnapshotSet) -> int:

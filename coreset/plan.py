@@ -11,7 +11,8 @@ from typing import Any
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import is_done
 from coreset.artifacts.stage import Stage
-from coreset.calibration import SLAB, Rates, multiplications, slabs_in
+from coreset.calibration import Rates, multiplications, slabs_in
+from coreset.learning.slabs import SLAB
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.coverage import Coverage
@@ -104,9 +105,8 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
                 row["flops"] += flops
                 row["points"] += described
                 row["memory"] = max(row["memory"], model.memory(stage))
-            # The workers of tasks stay, those of other places are new each time.
-            awake = missing[0].place == "task" and "task" in places
-            seconds, work = model.time(missing, workers, started=awake)
+            # Workers stay from stage to stage.
+            seconds, work = model.time(missing, workers, started=missing[0].place in places)
             row["seconds"] += seconds
             row["work"] += work
             places.add(missing[0].place)

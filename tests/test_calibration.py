@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from coreset.artifacts.executor import SerialExecutor
-from coreset.calibration import SLAB, Rates, calibrate, calibration_file, multiplications, slabs_in, stored_rates
+from coreset.calibration import Rates, calibrate, calibration_file, multiplications, slabs_in, stored_rates
 from coreset.config import load_job
 from coreset.corpus.split import SnapshotSet
-from coreset.learning import feed
 from coreset.learning.network import Architecture
+from coreset.learning.slabs import slabs_of
 from coreset.session import Session, open_session
 
 
@@ -95,12 +95,11 @@ def test_multiplications_are_those_of_the_network() -> None:
 
 
 def test_slabs_are_those_that_a_training_reads(make_snapshot: Callable[..., Any]) -> None:
-    assert SLAB == feed.SLAB
     snapshots = [
         replace(make_snapshot(f"train/{number}", number)[0], grid=grid)
         for number, grid in enumerate([(32, 32, 32), (32, 32, 33), (2, 2, 2)])
     ]
-    counted = sum(len(feed.slabs_of(s.name, s.digest, s.points)) for s in snapshots)
+    counted = sum(len(slabs_of(s.name, s.digest, s.points)) for s in snapshots)
     assert slabs_in(SnapshotSet("nowhere", tuple(snapshots))) == counted == 1 + 2 + 1
 
 

@@ -68,10 +68,11 @@ class SerialContext:
 
     device = "cpu"
 
-    def __init__(self, advance: Callable[[float], None]) -> None:
+    def __init__(self, advance: Callable[[float], None], memory: dict[str, Any] | None = None) -> None:
         self._advance = advance
         self.spent: dict[str, float] = {}
         self.team = Team()
+        self.memory = {} if memory is None else memory
 
     def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
         return map(reader, requests)
@@ -85,8 +86,9 @@ class SerialExecutor(Executor):
 
     def map(self, work: Work, parts: Sequence[tuple[str, Part]], place: Place, title: str) -> None:
         with self.progress.over(title, sum(part.work for _, part in parts)):
+            memory: dict[str, Any] = {}
             for digest, part in parts:
-                work(digest, part, SerialContext(self.progress.advance))
+                work(digest, part, SerialContext(self.progress.advance, memory))
 
     def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
         partials = map(function, items)

@@ -14,7 +14,7 @@ from coreset.corpus.kept import read_kept
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
-from coreset.learning.feed import Slab
+from coreset.learning.slabs import Slab
 from coreset.numerics.descriptors import Described, Descriptor, describe
 from coreset.numerics.grids import grid_points
 

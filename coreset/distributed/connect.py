@@ -19,8 +19,20 @@ _SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25",
     # One process less to start per group; it would save checkpoints in time, and a run without any starts again anyway.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Milliseconds after which a local Ray ends idle workers: by default one second, so that each stage starts its own.
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",
 }
 """Of the environment, unless the user has set them."""
+
+
+def import_libraries() -> None:
+    """What every worker does before its first task.
+
+    Ray Data cancels the reads that nobody waits for any longer. One that is cancelled while it imports leaves half an
+    import of NumPy or pandas behind, neither of which can be imported again: all later tasks of that worker would fail.
+    """
+    import coreset.corpus.described
+    import coreset.distributed.data  # noqa: F401
 
 
 def start(address: str = "auto", workers: int | None = None) -> None:
@@ -35,7 +47,10 @@ def start(address: str = "auto", workers: int | None = None) -> None:
     options: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": logging.ERROR,
-        "runtime_env": {"env_vars": _ONE_THREAD},
+        "runtime_env": {
+            "env_vars": _ONE_THREAD,
+            "worker_process_setup_hook": f"{__name__}.{import_libraries.__name__}",
+        },
     }
     if address == "local" or (address == "auto" and "RAY_ADDRESS" not in os.environ):
         local = {"address": "local", "include_dashboard": False, "object_store_memory": _OBJECT_STORE}

@@ -12,17 +12,29 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class RemoteContext:
-    """Reads through Ray Data; tells a board, if there is one, what is done."""
+class Ended(Exception):
+    """Another part has failed, so that this one need not be finished."""
 
-    def __init__(self, board: Any = None, reader_cpus: float = 1.0, readers: int = 1, team: Team | None = None) -> None:
-        self._board = board
+
+class RemoteContext:
+    """Reads through Ray Data; tells a queue, if there is one, what is done."""
+
+    def __init__(
+        self,
+        queue: Any = None,
+        reader_cpus: float = 1.0,
+        readers: int = 1,
+        team: Team | None = None,
+        memory: dict[str, Any] | None = None,
+    ) -> None:
+        self._queue = queue
         self._reader_cpus = reader_cpus
         self._readers = readers
         self._pending = 0.0
         self._told = time.monotonic()
         self.spent: dict[str, float] = {}
         self.team = team or Team()
+        self.memory = {} if memory is None else memory
 
     @property
     def device(self) -> str:
@@ -37,11 +49,13 @@ class RemoteContext:
 
     def advance(self, units: float) -> None:
         self._pending += units
-        if self._board is not None and time.monotonic() - self._told > 0.5:
+        if self._queue is not None and time.monotonic() - self._told > 0.5:
             self.flush()
 
     def flush(self) -> None:
-        """Sends what was not yet told."""
-        if self._board is not None and self._pending:
-            self._board.add.remote(self._pending)
+        """Sends what was not yet told. Raises Ended where another part has failed."""
+        import ray
+
+        if self._queue is not None and not ray.get(self._queue.report.remote(self._pending)):
+            raise Ended
         self._pending, self._told = 0.0, time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,12 +14,16 @@ from coreset.errors import CoresetError, RequestError, WorkError
 if TYPE_CHECKING:
     import ray
 
+    from coreset.distributed.train import TrainGroup
+
 T = TypeVar("T")
 Item = TypeVar("Item")
 
 
 _FETCH = 2
 """Parts in flight per worker: the one it computes and the next, so that none waits behind a slow one at the end."""
+_ON_GPU = {"num_gpus": 1.0, "num_cpus": 1.0}
+"""What an actor reserves."""
 
 
 class RayExecutor(Executor):
@@ -34,6 +37,7 @@ class RayExecutor(Executor):
         self._wanted_device = device
         self._workers = workers
         self._started = False
+        self._group: TrainGroup | None = None
 
     def __enter__(self) -> RayExecutor:
         return self
@@ -44,6 +48,8 @@ class RayExecutor(Executor):
         if self._started and kind is not KeyboardInterrupt:
             import ray
 
+            if kind is None or issubclass(kind, Exception):
+                self._end_group()
             ray.shutdown()
             self._started = False
 
@@ -58,6 +64,10 @@ class RayExecutor(Executor):
         self._start()
         # The longest first, so that no worker is left alone with one at the end.
         ordered = sorted(parts, key=lambda each: -each[1].work)
+        if self._device == "cpu" and place == "actor":
+            place = "task"  # whose processes stay from stage to stage, while an actor's start anew
+        if self._device == "cuda" and place != "train":
+            self._end_group()
         mapped = {"task": self._tasks, "actor": self._actors, "train": self._train, "data": self._data}[place]
         with self.progress.over(title, sum(part.work for _, part in parts)):
             try:
@@ -81,7 +91,7 @@ class RayExecutor(Executor):
             found = dict(zip(flying, ray.get(list(flying.values())), strict=True))
         except ray.exceptions.RayError as error:
             for reference in flying.values():
-                ray.cancel(reference)
+                ray.cancel(reference, force=True)
             raise _cause(error, stages[0].title) from error
         return [found[id(stage)] if id(stage) in found else stage.prepare(self) for stage in stages]
 
@@ -119,10 +129,6 @@ class RayExecutor(Executor):
         if self._wanted_device == "cuda" and not self._gpus():
             raise RequestError("cluster.device: expected a cluster with GPUs, found none; use device: auto or cpu.")
 
-    def _share(self) -> dict[str, float]:
-        """What one computing process reserves."""
-        return {"num_gpus": 1.0, "num_cpus": 1.0} if self._device == "cuda" else {"num_cpus": 1.0}
-
     def _tasks(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
         import ray
 
@@ -137,11 +143,13 @@ class RayExecutor(Executor):
 
         from coreset.distributed.parts import PartActor
 
-        actor = ray.remote(max_restarts=3, max_task_retries=3, **self._share())(PartActor)
+        actor = ray.remote(max_restarts=3, max_task_retries=3, **_ON_GPU)(PartActor)
         pool = [actor.remote(work) for _ in range(min(self.workers, len(parts)))]
-        self._drain(parts, lambda digest, part, member: member.produce.remote(digest, part), pool)
-        for member in pool:
-            ray.kill(member)
+        try:
+            self._drain(parts, lambda digest, part, member: member.produce.remote(digest, part), pool)
+        finally:
+            for member in pool:
+                ray.kill(member)
 
     def _drain(
         self, parts: Sequence[tuple[str, Part]], submit: Callable[[str, Part, Any], ray.ObjectRef], pool: Sequence[Any]
@@ -166,8 +174,10 @@ class RayExecutor(Executor):
             try:
                 ray.get(ready[0])
             except ray.exceptions.RayError:
-                for reference in flying:
-                    ray.cancel(reference)
+                for reference, (_, whose) in flying.items():
+                    if whose is None:
+                        # Forced, for an interrupt amid an import would leave a worker behind that cannot import.
+                        ray.cancel(reference, force=True)
                 raise
             self.progress.advance(part.work)
             launch(member)
@@ -179,30 +189,29 @@ class RayExecutor(Executor):
             self.progress.advance(part.work)
 
     def _train(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
-        import ray
+        from coreset.distributed.train import TrainGroup
 
-        from coreset.distributed.train import Board, fit
+        size = max(part.workers for _, part in parts)
+        if size > self.workers:
+            raise RequestError(
+                f"training.workers: expected at most {self.workers}, for so many processes compute at a time here, "
+                f"found {size}; lower it, or give the run more CPUs or GPUs."
+            )
+        ranks = size * min(self.workers // size, len(parts))
+        if self._group is None or not self._group.serves(ranks, size):
+            self._end_group()
+            self._group = TrainGroup(ranks, size, self._device)
+        try:
+            self._group.run(work, parts, self.progress.advance)
+        except Exception:
+            self._group = None
+            raise
 
-        # A zero-CPU actor, for it only counts; the readers need the processor.
-        board = ray.remote(num_cpus=0)(Board).remote()
-        outcome: list[BaseException | None] = []
-        # In a thread of its own, so that Ray Train does not take over Ctrl-C, and the bar can move.
-        runner = threading.Thread(
-            target=lambda: outcome.append(fit(work, parts, self.workers, self._device, board)),
-            daemon=True,
-        )
-        runner.start()
-        seen, failure = 0.0, None
-        while runner.is_alive():
-            runner.join(timeout=0.5)
-            total, failure = ray.get(board.read.remote())
-            self.progress.advance(total - seen)
-            seen = total
-        ray.kill(board)
-        if failure is not None:
-            raise failure
-        if outcome and outcome[0] is not None:
-            raise outcome[0]
+    def _end_group(self) -> None:
+        """Ends the workers that train, if there are any; called before anything else needs their GPUs."""
+        if self._group is not None:
+            self._group.close()
+            self._group = None
 
 
 def _prepare(stage: Stage) -> Any:

@@ -37,7 +37,7 @@ def produce_sharing(shared: list[Any], digest: str, part: Part) -> None:
 
 
 class PartActor:
-    """Produces parts one after another; what a stage loads once, such as K networks, lives as long as the actor."""
+    """Produces parts on a GPU, one after another; what a stage loads once, such as K networks, lives as long as it."""
 
     def __init__(self, work: Work) -> None:
         self._work = work

@@ -1,7 +1,6 @@
 """The order of training: a hashed permutation of slabs and a bounded window shuffle, a function of (seed, epoch) alone.
 
-A slab is a run of consecutive grid points of one snapshot, or those of them that a coreset keeps. Slabs are cut by a
-constant, not by how the corpus is stored, so the order of training does not depend on shards or workers.
+It does not depend on shards or workers.
 """
 
 from __future__ import annotations
@@ -19,12 +18,10 @@ from torch import Tensor
 
 from coreset.errors import DataError
 from coreset.learning.network import Normalisation
+from coreset.learning.slabs import Slab
 from coreset.learning.team import Team
 
-SLAB = 32_768
-"""Grid points per slab."""
-
-Read = Callable[[Sequence["Slab"]], Iterator[pa.Table]]
+Read = Callable[[Sequence[Slab]], Iterator[pa.Table]]
 """Descriptors and densities of slabs, in their order, as columns `features` (fixed-size lists) and `density`."""
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -32,29 +29,6 @@ Rows = tuple[np.ndarray, np.ndarray]
 
 Moments = tuple[int, np.ndarray, np.ndarray]
 """Number of points, their mean, and their squared deviations from it, summed; features first, the density last."""
-
-
-@dataclass(frozen=True)
-class Slab:
-    """The grid points [start, stop) of one snapshot, of which `rows` are to be read."""
-
-    snapshot: str
-    digest: str
-    start: int
-    stop: int
-    rows: int
-
-
-def slabs_of(snapshot: str, digest: str, points: int, kept: np.ndarray | None = None) -> list[Slab]:
-    """The slabs of one snapshot; with `kept` (ascending indices) those that hold any, counting only these."""
-    starts = range(0, points, SLAB)
-    if kept is None:
-        return [Slab(snapshot, digest, s, min(s + SLAB, points), min(SLAB, points - s)) for s in starts]
-    borders = np.searchsorted(kept, [*starts, points])
-    counts = np.diff(borders).tolist()
-    return [
-        Slab(snapshot, digest, s, min(s + SLAB, points), rows) for s, rows in zip(starts, counts, strict=True) if rows
-    ]
 
 
 def slab_order(slabs: Sequence[Slab], seed: str, epoch: int) -> list[int]:

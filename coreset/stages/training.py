@@ -141,13 +141,11 @@ def _held_out(validation: SnapshotSet, descriptor: Descriptor) -> Any:
     return HeldOut(torch.from_numpy(np.concatenate(features)), torch.from_numpy(np.concatenate(density)))
 
 
-_held: dict[str, Any] = {}
-"""The last feed of this process: several seeds that train on the same points read and describe them once."""
-
-
 def _feed(stage: Training, context: Context) -> Any:
+    """The points of a training; several seeds in turn that train on the same points read and describe them once."""
     from coreset.corpus.described import SlabReader
-    from coreset.learning.feed import Feed, slabs_of
+    from coreset.learning.feed import Feed
+    from coreset.learning.slabs import slabs_of
 
     kept = None if stage.selection is None else kept_files(stage.selection, stage.train)
     team = context.team
@@ -157,16 +155,16 @@ def _feed(stage: Training, context: Context) -> Any:
         return context.read(reader, slabs)
 
     key = repr((stage.inputs(), stage.descriptor, stage.settings["window"], stage.cache, team.rank, team.size))
-    if key not in _held:
+    if key not in context.memory:
         slabs = []
         for snapshot in stage.train.snapshots:
             selected = None if kept is None else read_kept(kept[snapshot.digest]).get(snapshot.digest)
             if kept is None or selected is not None:
                 index = None if selected is None else selected.index
                 slabs += slabs_of(snapshot.name, snapshot.digest, snapshot.points, index)
-        _held.clear()
+        context.memory.clear()
         length, window = stage.descriptor.length, stage.settings["window"]
-        _held[key] = Feed(slabs, read, length, window, stage.cache * 1024**3, team)
-    feed = _held[key]
+        context.memory[key] = Feed(slabs, read, length, window, stage.cache * 1024**3, team)
+    feed = context.memory[key]
     feed.read = read
     return feed

@@ -11,7 +11,8 @@ from coreset.corpus.described import SlabReader, describe_points, features_table
 from coreset.corpus.kept import write_kept
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
-from coreset.learning.feed import Slab, slabs_of, table_arrays
+from coreset.learning.feed import table_arrays
+from coreset.learning.slabs import Slab, slabs_of
 from coreset.methods import Selected
 from coreset.numerics.descriptors import Descriptor, describe
 

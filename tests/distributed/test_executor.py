@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,10 +13,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pytest
+import ray
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.materialize import materialize_all
 from coreset.artifacts.stage import Context, Part, Place, Scanner, Stage
+from coreset.distributed import executor
 from coreset.distributed.executor import RayExecutor
 from coreset.errors import DataError, WorkError
 
@@ -129,6 +133,28 @@ def test_any_other_error_names_the_stage(probe: type[Probe], ray_executor: RayEx
 
 
 @pytest.mark.ray
+def test_actors_have_gpus_for_themselves_and_end_with_their_stage(
+    ray_executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on GPUs, with CPUs in their place."""
+    ended: list[bool] = []
+    monkeypatch.setattr(executor, "_ON_GPU", {"num_cpus": 1.0})
+    monkeypatch.setattr(RayExecutor, "_device", "cuda")
+    monkeypatch.setattr(RayExecutor, "_end_group", lambda self: ended.append(True))
+    for fail in ("", "data"):
+        with pytest.raises(DataError, match="part 1") if fail else nullcontext():
+            (made,) = materialize_all([ActorProbe(4, fail=fail)], root=tmp_path, executor=ray_executor)
+        assert ended.pop()
+    (alone,) = materialize_all([ActorProbe(4)], root=tmp_path / "serial", executor=SerialExecutor())
+    assert contents(made.folder) == contents(alone.folder)
+    for _ in range(600):
+        if ray.available_resources()["CPU"] == 2:
+            return
+        time.sleep(0.1)
+    pytest.fail("actors keep their CPUs")
+
+
+@pytest.mark.ray
 def test_a_scan_merges_every_item_once(ray_executor: RayExecutor) -> None:
     items = list(range(37))
     assert ray_executor.scan(lambda item: {item: 1}, items, lambda a, b: {**a, **b}) == dict.fromkeys(items, 1)
@@ -136,7 +162,7 @@ def test_a_scan_merges_every_item_once(ray_executor: RayExecutor) -> None:
 
 
 def test_many_scans_are_tasks_of_the_stages_that_scan_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a stand-in for Ray, of which the third task fails: the others are cancelled."""
+    """With a stand-in for Ray, of which the third task fails: the processes of the others are ended."""
     cancelled: list[int] = []
     submitted: list[int] = []
     fail: set[int] = set()
@@ -157,7 +183,7 @@ def test_many_scans_are_tasks_of_the_stages_that_scan_alone(monkeypatch: pytest.
     stand_in = SimpleNamespace(
         remote=lambda **options: lambda function: Task(),
         get=get,
-        cancel=cancelled.append,
+        cancel=lambda reference, force: cancelled.append(reference) if force else None,
         exceptions=SimpleNamespace(RayError=RayError),
     )
     monkeypatch.setitem(sys.modules, "ray", stand_in)

@@ -82,5 +82,5 @@ def test_the_longest_parts_come_first_and_equal_ones_in_their_order(
         ("y", Part("c", work=1.0)),
         ("y", Part("d", work=3.0)),
     ]
-    RayExecutor().map(lambda *_: None, wanted, place, "probe")
+    RayExecutor(device="cpu").map(lambda *_: None, wanted, place, "probe")
     assert given == [["b", "d", "a", "c"]]

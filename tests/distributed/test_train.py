@@ -1,6 +1,9 @@
 """Teams of Ray Train workers: several processes train one network; they fail together, and end together."""
 
+import operator
 import os
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +13,13 @@ import pytest
 import torch
 
 from coreset.artifacts.executor import SerialExecutor
+from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import materialize_all
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.split import split
 from coreset.corpus.store import Corpus
 from coreset.distributed.executor import RayExecutor
-from coreset.errors import DataError, RequestError
+from coreset.errors import DataError, RequestError, WorkError
 from coreset.learning.network import load
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.training import Length, Training
@@ -143,3 +147,111 @@ def test_a_rank_that_is_killed_is_started_again_with_its_team(ray_executor: RayE
 def test_a_team_that_is_larger_than_the_cluster_is_refused(ray_executor: RayExecutor, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"training\.workers: expected at most 2, .* found 3"):
         materialize_all([replace(Pair(), workers=3)], root=tmp_path, executor=ray_executor)
+
+
+@dataclass(frozen=True)
+class Alone(Stage):
+    """Notes which process made each part, and what it found and left in the memory of its map."""
+
+    name: ClassVar[str] = "alone"
+    place: ClassVar[Place] = "train"
+    suffix: ClassVar[str] = ".txt"
+
+    turn: int = 0
+    fail: str = ""
+    count: int = 4
+
+    def parameters(self) -> dict[str, Any]:
+        return {"turn": self.turn, "fail": self.fail, "count": self.count}
+
+    def inputs(self) -> dict[str, str]:
+        return {}
+
+    def parts(self) -> list[Part]:
+        return [Part(f"part-{i}", i) for i in range(self.count)]
+
+    def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        found = list(context.memory)
+        context.memory[part.name] = True
+        if self.fail == "kill" and part.payload == 1:
+            os.kill(os.getpid(), 9)
+        if self.fail == "bug" and part.payload == 1:
+            raise ZeroDivisionError("a bug")
+        if self.fail == "data":
+            if part.payload == 1:
+                raise DataError("part 1: expected a good density, found a bad one; replace it.")
+            while True:
+                context.advance(1.0)  # ends by the failure of the other
+        path.write_text(str(part.payload))
+        return {"pid": os.getpid(), "found": found}
+
+
+def _figures(artifact: Artifact, name: str) -> list[Any]:
+    return [shard["figures"][name] for shard in artifact.shards]
+
+
+@pytest.mark.ray
+def test_the_same_processes_train_stage_after_stage_and_let_other_stages_have_their_cpus(
+    ray_executor: RayExecutor, tmp_path: Path
+) -> None:
+    first, second = (materialize_all([Alone(turn)], root=tmp_path, executor=ray_executor)[0] for turn in range(2))
+    assert set(_figures(first, "pid")) >= set(_figures(second, "pid"))
+    # What a map leaves behind is there for its own parts alone.
+    assert [] in _figures(second, "found")
+    # While they wait, as many tasks as there are CPUs run at a time.
+    stages = [Meeting(str(tmp_path / "met"))]
+    materialize_all(stages, root=tmp_path, executor=ray_executor)
+
+
+@dataclass(frozen=True)
+class Meeting(Stage):
+    """Two parts, each of which waits for the other."""
+
+    name: ClassVar[str] = "meeting"
+    suffix: ClassVar[str] = ".txt"
+
+    met: str = ""
+
+    def parameters(self) -> dict[str, Any]:
+        return {}
+
+    def inputs(self) -> dict[str, str]:
+        return {}
+
+    def parts(self) -> list[Part]:
+        return [Part("0"), Part("1")]
+
+    def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        Path(self.met).mkdir(exist_ok=True)
+        (Path(self.met) / part.name).touch()
+        for _ in range(1200):
+            if len(list(Path(self.met).iterdir())) == 2:
+                path.write_text("met")
+                return {}
+            time.sleep(0.1)
+        raise DataError("the other part never came")
+
+
+@pytest.mark.ray
+def test_a_failure_ends_the_other_trainings_in_their_middle(ray_executor: RayExecutor, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^part 1: expected a good density, found a bad one; replace it\.$"):
+        materialize_all([Alone(fail="data", count=2)], root=tmp_path, executor=ray_executor)
+    assert not list(tmp_path.glob("alone-*/part-*"))
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(("fail", "why"), [("kill", "a worker died"), ("bug", "ZeroDivisionError: a bug")])
+def test_a_part_whose_worker_dies_again_and_again_is_named_with_the_reason(
+    ray_executor: RayExecutor, tmp_path: Path, fail: str, why: str
+) -> None:
+    with pytest.raises(WorkError, match=rf"^part-1: begun 3 times, and ended by this: {why}$"):
+        materialize_all([Alone(fail=fail, count=2)], root=tmp_path, executor=ray_executor)
+
+
+@pytest.mark.ray
+def test_workers_import_their_libraries_before_they_can_be_interrupted(ray_executor: RayExecutor) -> None:
+    assert ray_executor.scan(_imported, range(8), operator.or_) == set()
+
+
+def _imported(_: int) -> set[str]:
+    return {"numpy", "pandas", "pyarrow", "numba"} - set(sys.modules)

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from coreset.learning.feed import Read, Slab
+from coreset.learning.feed import Read
+from coreset.learning.slabs import Slab
 
 LENGTH = 3
 

@@ -14,8 +14,9 @@ import torch.distributed as dist
 
 from coreset.errors import CoresetError
 from coreset.learning import training
-from coreset.learning.feed import Feed, Slab
+from coreset.learning.feed import Feed
 from coreset.learning.network import Architecture
+from coreset.learning.slabs import Slab
 from coreset.learning.team import Team
 from coreset.learning.training import HeldOut, Recipe, train
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreset.errors import DataError
-from coreset.learning.feed import SLAB, Feed, Slab, slab_order, slabs_of, table_arrays
+from coreset.learning.feed import Feed, slab_order, table_arrays
+from coreset.learning.slabs import SLAB, Slab, slabs_of
 
 HELD = math.inf
 ROWS = st.lists(st.integers(1, 40), min_size=1, max_size=9)

@@ -17,8 +17,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from coreset.errors import WorkError
 from coreset.learning import training
-from coreset.learning.feed import Feed, Slab
+from coreset.learning.feed import Feed
 from coreset.learning.network import Architecture, Model, Normalisation, build
+from coreset.learning.slabs import Slab
 from coreset.learning.training import HeldOut, Recipe, Trained, train
 
 RELU = Architecture(2, (24, 24), "gelu", "relu")

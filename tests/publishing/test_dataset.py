@@ -14,7 +14,8 @@ import coreset
 from coreset.corpus.described import SlabReader
 from coreset.corpus.kept import read_kept
 from coreset.errors import DataError, RequestError
-from coreset.learning.feed import Slab, slabs_of, table_arrays
+from coreset.learning.feed import table_arrays
+from coreset.learning.slabs import Slab, slabs_of
 from coreset.numerics.descriptors import describe
 from coreset.publishing.dataset import open_dataset
 from coreset.publishing.verify import verify

@@ -11,10 +11,11 @@ import pytest
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import Artifact
-from coreset.artifacts.materialize import materialize
+from coreset.artifacts.materialize import materialize, materialize_all
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet, Split, split
 from coreset.corpus.store import Corpus
+from coreset.learning import feed
 from coreset.learning.network import load
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages import training
@@ -39,9 +40,8 @@ Made = tuple[Snapshot, np.ndarray]
 
 
 @pytest.fixture(autouse=True)
-def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+def forget() -> None:
     """Nothing is taken from what an earlier training of this process has read."""
-    monkeypatch.setattr(training, "_held", {})
     training._held_out.cache_clear()
 
 
@@ -72,7 +72,6 @@ def test_a_training_needs_no_test_snapshot(settings: dict[str, Any], small_corpu
     shutil.copytree(small_corpus.path, blind)
     for shards in blind.glob("test/*/c"):
         shutil.rmtree(shards)
-    training._held.clear()
     again = made(stage_of(split_of(Corpus.open(blind)), settings), tmp_path / "again")
     assert again.digest == first.digest
     assert again.path("model").read_bytes() == first.path("model").read_bytes()
@@ -98,18 +97,22 @@ def test_the_digest_knows_how_many_points_the_checks_look_at(
     assert (stage_of(parts, settings).digest != before) == changes
 
 
-def test_describing_the_points_is_timed_apart_and_done_once(small_corpus: Corpus, tmp_path: Path) -> None:
-    stage = stage_of(split_of(small_corpus), CHOSEN)
-    spent = []
-    for seed in "012":
-        artifact = made(replace(stage, seed=seed, cache=1.0), tmp_path)
-        spent.append(artifact.timings["model"])
+def test_describing_the_points_is_timed_apart_and_done_once(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feeds: list[Any] = []
+    make = feed.Feed
+    monkeypatch.setattr(feed, "Feed", lambda *given: feeds.append(given) or make(*given))
+    stages = [replace(stage_of(split_of(small_corpus), CHOSEN), seed=seed, cache=1.0) for seed in "012"]
+    artifacts = materialize_all(stages, root=tmp_path, executor=SerialExecutor())
+    for artifact in artifacts:
         assert "seconds" not in (artifact.folder / "manifest.json").read_text()
-    for each in spent:
+        each = artifact.timings["model"]
         assert set(each) == {"seconds", "cpu_seconds", "describe_seconds", "describe_cpu_seconds", "peak_bytes"}
         assert 0 <= each["describe_seconds"] <= each["seconds"]
-    feed = training._held
-    assert len(feed) == 1  # the same for all three
+    assert len(feeds) == 1  # the same for all three
+    materialize_all([replace(stages[0], seed="3")], root=tmp_path, executor=SerialExecutor())
+    assert len(feeds) == 2  # for what one map has read is let go with it
 
 
 @pytest.mark.parametrize("average", [0.0, 0.8])
