@@ -187,6 +187,9 @@ def _times(rows: Float[Tensor, "n k"], matrix: Float[Tensor, "k m"], out: Float[
         torch.mul(rows, matrix, out=out)
     elif rounded:
         out.copy_(rows.bfloat16() @ matrix.bfloat16())
+    elif rows.dtype == torch.float32 and rows.device.type == "cpu" and torch.backends.mkldnn.is_available():
+        # By oneDNN: MKL, behind torch.mm, leaves half of the vector unit idle where the processor is not Intel's.
+        out.copy_(torch.ops.mkldnn._linear_pointwise(rows, matrix.T, None, "none", [], ""))
     else:
         torch.mm(rows, matrix, out=out)
 

@@ -36,6 +36,7 @@ class Scoring(Stage):
     """GraNd: E ‖∇_w Σ_o (f_o(x) − y_o)²‖₂ over the K runs, with y the scaled density (paper, IV.2.2)."""
 
     name: ClassVar[str] = "scores"
+    version: ClassVar[int] = 2
     place: ClassVar[Place] = "actor"
     suffix: ClassVar[str] = ".zarr"
 

@@ -46,6 +46,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(params=["oneDNN", "BLAS"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What multiplies float32 matrices: oneDNN where PyTorch has it, else its BLAS."""
+    if request.param == "BLAS":
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+
+
 def mlp(
     widths: list[int], activation: Callable[[], nn.Module], last: Callable[[], nn.Module], bias: bool = True
 ) -> nn.Sequential:
@@ -124,6 +131,7 @@ def test_a_single_dense_layer_by_hand() -> None:
     assert norm.item() == pytest.approx(4 * 26**0.5, rel=1e-6)
 
 
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize(
     ("widths", "activation"),
     [
@@ -156,6 +164,7 @@ def test_block_is_rounded_up_to_whole_tiles() -> None:
     assert torch.equal(gradient_norms(network, x, y, block=1), gradient_norms(network, x, y, block=192))
 
 
+@pytest.mark.usefixtures("library")
 def test_float32_is_close_to_float64() -> None:
     torch.manual_seed(0)
     network = mlp([40, 128, 128, 1], nn.GELU, nn.Identity)
