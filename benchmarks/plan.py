@@ -50,7 +50,7 @@ def _coreset(arguments: list[str], environment: dict[str, str]) -> str:
 
 
 def _compare(name: str, planned: dict[str, Any], run: Path, watched: Run) -> list[Row]:
-    spent = _spent(run)
+    spent, held = _spent(run)
     stage = f"plan, {name}"
     found = [
         row(
@@ -66,11 +66,10 @@ def _compare(name: str, planned: dict[str, Any], run: Path, watched: Run) -> lis
         row(
             stage,
             f"{title}: memory of a worker, said or held",
-            _apart(planned["stages"][title]["memory"], seen.worker),
+            _apart(planned["stages"][title]["memory"], peak),
             at_most=1.5,
         )
-        for title, seen in watched.stages.items()
-        if seen.worker
+        for title, peak in held.items()
     ]
     return [
         *found,
@@ -82,19 +81,22 @@ def _compare(name: str, planned: dict[str, Any], run: Path, watched: Run) -> lis
 
 NOTE = (
     "`coreset plan --calibrate`, then `coreset run` on an empty store, {workers} workers. A stage whose parts took "
-    "less than three seconds in all is left out: nobody plans for it."
+    "less than three seconds in all is left out: nobody plans for it. Memory is what a worker held resident at most "
+    "during a part."
 )
 
 
-def _spent(run: Path) -> dict[str, float]:
-    """Seconds (wall) of all parts of each stage."""
-    found: dict[str, float] = defaultdict(float)
+def _spent(run: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Of each stage: seconds (wall) of all its parts, and the most bytes that one of them held."""
+    seconds: dict[str, float] = defaultdict(float)
+    held: dict[str, float] = defaultdict(float)
     record = json.loads((run / "run.json").read_bytes())
     artifacts = {each["artifact"]: each["title"] for each in record["stages"]}
     for artifact, title in artifacts.items():
         parts = json.loads((run / "artifacts" / artifact / "timings.json").read_bytes())
-        found[title] += sum(part["seconds"] for part in parts.values())
-    return {title: seconds for title, seconds in found.items() if seconds > 3.0}
+        seconds[title] += sum(part["seconds"] for part in parts.values())
+        held[title] = max(held[title], *(part["peak_bytes"] for part in parts.values()))
+    return {title: each for title, each in seconds.items() if each > 3.0}, held
 
 
 def _apart(one: float, other: float) -> list[float]:

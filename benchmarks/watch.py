@@ -31,7 +31,7 @@ class Watched:
     driver: int = 0
     """Held by the command's own process."""
     worker: int = 0
-    """Held by the largest worker."""
+    """Held by the largest worker that was at work."""
 
 
 @dataclass
@@ -82,6 +82,7 @@ def watch(arguments: list[str], environment: dict[str, str]) -> Run:
 def _sample(pid: int, now: list[str], found: Run, ended: threading.Event) -> None:
     """Notes what is held, of the whole command and of the stage that goes on."""
     parent = psutil.Process(pid)
+    used: dict[int, float] = {}
     while not ended.wait(_EVERY):
         try:
             children = parent.children(recursive=True)
@@ -91,11 +92,12 @@ def _sample(pid: int, now: list[str], found: Run, ended: threading.Event) -> Non
         together, worker = driver.pss, 0
         for child in children:
             try:
-                held, name = child.memory_full_info(), child.cmdline()[:1]
+                held, name, times = child.memory_full_info(), child.cmdline()[:1], child.cpu_times()
             except psutil.Error:
                 continue  # it ended just now
             together += held.pss
-            if name and name[0].startswith("ray::") and "IDLE" not in name[0]:
+            before, used[child.pid] = used.get(child.pid, 0.0), times.user + times.system
+            if name and name[0].startswith("ray::") and used[child.pid] - before > _EVERY / 10:
                 worker = max(worker, held.rss)
         for each in (found, *(found.stages[title] for title in list(now))):
             each.together = max(each.together, together)

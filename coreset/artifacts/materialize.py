@@ -11,7 +11,7 @@ from typing import Any
 
 from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, shard_record, software
-from coreset.artifacts.stage import Context, Part, Stage, peak_memory, timed
+from coreset.artifacts.stage import Context, Part, Stage, forget_peak_memory, peak_memory, timed
 from coreset.atomic import TEMPORARY, remove, replacing, write_json
 
 _RECORDS = ".records"
@@ -45,6 +45,7 @@ class _Site:
             return
         try:
             with replacing(final) as temporary:
+                forget_peak_memory()
                 with timed(context.spent):
                     figures = self.stage.compute(part, self.shared, temporary, context)
                 context.spent["peak_bytes"] = float(peak_memory())
