@@ -55,6 +55,7 @@ def rows(quick: bool) -> list[Row]:
             found += [
                 row(what, "time, of pyarrow's writing the same tables", ours / write, note=NOTE, **limit),
                 row(what, "time, of reading all densities and scores and writing the tables", ours / read_and_write),
+                row(what, "rows per second", stage.selection.figures["kept"] / ours, unit="/s"),
             ]
     return found
 

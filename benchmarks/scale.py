@@ -37,7 +37,7 @@ class Rates:
     flops: float
     """Operations per second of the gradient norms, float32."""
     share: float
-    """Of the flop rate of a large matrix product."""
+    """Of the flop rate of a large matrix product by the same library."""
     descriptors: float
     """Points per second, M = 40."""
     selection: float
@@ -70,11 +70,11 @@ def rates(record: Mapping[str, Any]) -> Rates:
 
     return Rates(
         flops=1e9 * value("gradient_norms", "rate of one core"),
-        share=value("gradient_norms", "operations per second, of a 3072³ matrix product's"),
-        descriptors=value("descriptors", "points per second of one core", f"descriptors, M = {NEIGHBOURS}"),
-        selection=value("selection", "scores per second of one core"),
+        share=value("gradient_norms", "operations per second, of that product's by oneDNN"),
+        descriptors=value("descriptors", "points per second", f"descriptors, M = {NEIGHBOURS}"),
+        selection=1e6 * value("selection", "rate of one core"),
         coverage=1e9 * value("coverage", "rate of one core"),
-        extraction=value("extraction", "rows per second of one core"),
+        extraction=value("extraction", "rows per second"),
         text=value("endtoend", "bytes per point", "text files"),
         stored=value("endtoend", "bytes per point", "corpus"),
         scores=value("endtoend", "bytes per point", "scores"),
