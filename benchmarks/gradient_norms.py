@@ -12,6 +12,7 @@ from benchmarks.harness import Row, alternately, apart, row
 from benchmarks.trained import scorings
 from coreset.learning.network import Architecture, Model, Normalisation, build
 from coreset.numerics.gradient_norms import gradient_norms
+from coreset.numerics.products import product
 
 STAGE = "gradient norms, {depth} × {width}, float32"
 FEATURES = 160
@@ -56,7 +57,7 @@ def _kernel(depth: int, width: int, points: int, rounds: int) -> list[Row]:
         lambda: gradient_norms(network, x, y),
         by_autograd,
         lambda: a @ b,
-        lambda: torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], ""),
+        lambda: product(a, b),
         rounds=rounds,
     )
     forward_s, norms_s, autograd_s, product_s, other_s = seconds

@@ -15,14 +15,13 @@ import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numba import njit
-from threadpoolctl import threadpool_limits
 
 from coreset.errors import DataError, RequestError
 from coreset.numerics.intervals import Estimate, crossed_interval
@@ -30,7 +29,7 @@ from coreset.numerics.intervals import Estimate, crossed_interval
 PIECE = 16384
 """Points that are centred at a time: bounds the memory beside the rows as given."""
 
-QUERIES, POINTS = 1024, 512
+QUERIES, POINTS = 1024, 1024
 """Rows of queries and of points in one matrix product, which then lies in the cache while it is looked through."""
 
 PROPOSED = 8
@@ -120,6 +119,10 @@ def nearest_over(
     Raises `RequestError` for rows of different lengths, where there are no points or no queries, and for `cuda` without
     a GPU that FAISS sees; `DataError` for a row that is not finite. Single shards may be empty.
     """
+    import torch
+
+    from coreset.numerics.products import one_thread
+
     queries = _rows("queries", queries)
     if not len(queries):
         raise RequestError("queries: expected at least one row, found none; nothing can be covered.")
@@ -130,7 +133,8 @@ def nearest_over(
     squared = np.full(len(queries), np.inf)
     step = -(-len(queries) // threads)
     seen = decided = 0
-    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, user_api="blas"):
+    alone = partial(torch.set_num_threads, 1)  # what PyTorch takes is a setting of each thread
+    with ThreadPoolExecutor(threads, initializer=alone) as pool, one_thread():
         each_part = map if threads == 1 else pool.map
         for number, shard in enumerate(shards):
             name = f"points (shard {number})"
@@ -165,17 +169,19 @@ def _lower(
     y: _Centred,
 ) -> int:
     """Lower each squared distance to that from the nearest of these points; returns how many float64 decided."""
+    import torch
+
+    from coreset.numerics.products import product
+
     halves = np.where(y.norms**2 < _LARGE, y.norms**2 / 2, _LARGE).astype(np.float32)
     limits = _limits(squared, x.norms, queries.shape[1])
-    space = np.empty(min(QUERIES, len(queries)) * min(POINTS, len(points)), np.float32)
+    x_rows, y_rows = torch.from_numpy(x.rows), torch.from_numpy(y.rows)
     decided = 0
     for first in range(0, len(points), POINTS):
         few = slice(first, min(first + POINTS, len(points)))
         for start in range(0, len(queries), QUERIES):
             some = slice(start, min(start + QUERIES, len(queries)))
-            shape = some.stop - some.start, few.stop - few.start
-            products = space[: shape[0] * shape[1]].reshape(shape)
-            np.matmul(x.rows[some], y.rows[few].T, out=products)
+            products = product(x_rows[some], y_rows[few]).numpy()
             decided += _lower_where_near(
                 squared[some], limits[some], queries[some], x.norms[some], points[few], halves[few], products
             )

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from coreset.errors import DataError, RequestError, WorkError
+from coreset.numerics.products import by_onednn, product
 
 Rows = TypeVar("Rows", Tensor, np.ndarray)
 
@@ -187,9 +188,8 @@ def _times(rows: Float[Tensor, "n k"], matrix: Float[Tensor, "k m"], out: Float[
         torch.mul(rows, matrix, out=out)
     elif rounded:
         out.copy_(rows.bfloat16() @ matrix.bfloat16())
-    elif rows.dtype == torch.float32 and rows.device.type == "cpu" and torch.backends.mkldnn.is_available():
-        # By oneDNN: MKL, behind torch.mm, leaves half of the vector unit idle where the processor is not Intel's.
-        out.copy_(torch.ops.mkldnn._linear_pointwise(rows, matrix.T, None, "none", [], ""))
+    elif rows.dtype == torch.float32 and rows.device.type == "cpu" and by_onednn():
+        out.copy_(product(rows, matrix.T))
     else:
         torch.mm(rows, matrix, out=out)
 
