@@ -161,16 +161,17 @@ class _Points:
 
 @dataclass(frozen=True, eq=False)
 class _Windows:
-    """A range of keys per row from `first` to `last`, both included, in `bins` bins of `width` keys."""
+    """A range of keys per row from `first` to `last`, both included, in `bins` bins of `width` keys; none for row r."""
 
-    first: UInt64[np.ndarray, " r"]
-    last: UInt64[np.ndarray, " r"]
-    width: UInt64[np.ndarray, " r"]
+    first: UInt64[np.ndarray, " r_plus_1"]
+    last: UInt64[np.ndarray, " r_plus_1"]
+    width: UInt64[np.ndarray, " r_plus_1"]
     bins: int
 
     @classmethod
     def of(cls, first: UInt64[np.ndarray, " r"], last: UInt64[np.ndarray, " r"], bins: int) -> "_Windows":
-        return cls(first, last, (last - first) // np.uint64(bins) + np.uint64(1), bins)
+        width = (last - first) // np.uint64(bins) + np.uint64(1)
+        return cls(np.append(first, LAST_KEY), np.append(last, np.uint64(0)), np.append(width, LAST_KEY), bins)
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +213,7 @@ class _Brackets:
         Raises:
             WorkError: the counts contradict those of an earlier scan.
         """
-        first, last, width = windows.first, windows.last, windows.width
+        first, last, width = windows.first[:-1], windows.last[:-1], windows.width[:-1]
         upto = np.column_stack([self.before, np.cumsum(table, axis=1), self.before + self.inside])
         begins, ends = first == self.lower, last == self.upper
         _check(upto[begins, 0], upto[begins, 1])
@@ -235,12 +236,10 @@ def _look(
 ) -> tuple[Int64[np.ndarray, "r bins_and_1"], int, Candidates]:
     """Return how many keys are below and in each bin of the windows, how many points have a stratum, and the keys."""
     groups, row, start, index = points.of(shard)
-    at, members = _upto(groups, np.append(windows.last, np.uint64(0))[row], start, index)
-    # of the points in row r only that of key 0 passes, and it is below the first key of that row's window
-    first, width = np.append(windows.first, LAST_KEY), np.append(windows.width, LAST_KEY)
-    table = np.zeros((first.size, windows.bins + 1), dtype=np.int64)
+    at, members = _upto(groups, windows.last[row], start, index)  # of row r the key 0 alone, which is below any window
+    table = np.zeros((windows.first.size, windows.bins + 1), dtype=np.int64)
     rows, keys = np.empty(at.size, dtype=np.uint32), np.empty(at.size, dtype=np.uint64)
-    found = _bin(groups, row, start, index, at, first, width, table, rows, keys)
+    found = _bin(groups, row, start, index, at, windows.first, windows.width, table, rows, keys)
     candidates = ((shard.identity, rows[:found].copy(), keys[:found].copy()),) if collect and found else ()
     return table[:-1], members, candidates
 
