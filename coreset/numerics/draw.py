@@ -1,9 +1,11 @@
 """Exact draws without replacement from many strata at once: a stratum keeps the points with its n smallest keys.
 
 Keys are uniform, so the n-th smallest of N lies near n/N of their range, within some standard deviations of its rank.
-A scan counts the keys below a window there, in some bins of it, and above, so the bin that holds the n-th is known, for
-all strata together. Once few points remain in the bins of all strata, those are collected and sorted. A window that
-misses costs one more scan and nothing else. Neither the tables nor the candidates grow with the number of points.
+A scan counts the keys below a window there and in some bins of it, so the bin that holds the n-th is known, for all
+strata together. Once few points are expected in the windows of all strata, those are collected and sorted, most often
+in the first scan. A window that misses costs one more scan and nothing else. Neither the tables nor the candidates grow
+with the number of points. Only the points up to the end of their window, seldom more than are drawn, are looked at one
+by one.
 """
 
 from bisect import bisect_left
@@ -11,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import add
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, UInt32, UInt64
@@ -23,15 +25,15 @@ from coreset.numerics.scans import Scan, ScoreShard
 
 Groups = Callable[[ScoreShard], Int32[np.ndarray, " n"]]
 """The stratum (0, 1, …) of each point of a shard, −1 for points in none."""
-Candidates = tuple[tuple[bytes, Int32[np.ndarray, " _"], UInt64[np.ndarray, " _"]], ...]
+Candidates = tuple[tuple[bytes, UInt32[np.ndarray, " _"], UInt64[np.ndarray, " _"]], ...]
 """(identity, row of the stratum, key) of points, one entry per shard that has any."""
 
-MOST_CANDIDATES = 1 << 18
-"""Points collected at once: 3 MB."""
-MOST_BINS = 1 << 18
-"""Bins of one table over all strata: 2 MB."""
+MOST_CANDIDATES = 1 << 19
+"""Points collected at once, as far as can be foretold: 6 MB."""
+MOST_BINS = 1 << 17
+"""Bins of one table over all strata: 1 MB."""
 BINS = 64
-"""Bins of one stratum, at most: its window holds some 12·√n points of which one bin is left."""
+"""Bins of one stratum, at most: its window holds some 10·√n points of which one bin is left."""
 LAST_KEY = np.uint64(0xFFFFFFFFFFFFFFFF)
 BLOCK = 1024
 """Keys computed at once: 8 KB, which stay in the first cache."""
@@ -72,7 +74,6 @@ def draw(
     if not open_strata:
         return tuple(Draw(size, n) for n, size in zip(taken, population, strict=True))
 
-    # row[g + 1] is the row of stratum g among the open ones; the last row is for points that are not drawn
     row = np.full(len(population) + 1, len(open_strata), dtype=np.uint32)
     row[np.array(open_strata) + 1] = np.arange(len(open_strata))
     size = np.array([population[g] for g in open_strata], dtype=np.int64)
@@ -80,15 +81,18 @@ def draw(
     points = _Points(groups, row, seed, purpose)
     brackets = _Brackets.whole(size)
     bins = max(2, min(BINS, most_bins // len(open_strata)))
-    while brackets.inside.sum() > most_candidates and (brackets.lower < brackets.upper).any():
-        first, shift = brackets.windows(rank, bins)
-        table = scan(partial(_table, points, first, shift, bins), add)
-        _check(size, table.sum(axis=1))
-        brackets = brackets.narrowed(table, rank, first, shift)
+    while True:
+        first, last, expected = brackets.windows(rank)
+        collect = bool(expected <= most_candidates or (first == last).all())
+        windows = _Windows.of(first, last, 2 if collect else bins)
+        table, members, candidates = scan(partial(_look, points, windows, collect), _merge)
+        _check(np.array([sum(population)]), np.array([members]))
+        brackets = brackets.narrowed(windows, table, rank)
+        if collect and ((first <= brackets.lower) & (brackets.upper <= last)).all():
+            break
 
-    candidates = scan(partial(_collect, points, brackets.lower, brackets.upper), add)
-    last = dict(zip(open_strata, _pick(candidates, brackets.inside, rank - brackets.before), strict=True))
-    return tuple(Draw(size, n, last.get(g)) for g, (n, size) in enumerate(zip(taken, population, strict=True)))
+    chosen = dict(zip(open_strata, _pick(candidates, table[:, 0], rank), strict=True))
+    return tuple(Draw(size, n, chosen.get(g)) for g, (n, size) in enumerate(zip(taken, population, strict=True)))
 
 
 def drawn(
@@ -102,10 +106,12 @@ def drawn(
 class Thresholds:
     """What `drawn` needs of the draws of k strata, ready for many shards; entry g + 1 is stratum g, entry 0 is none."""
 
-    key: UInt64[np.ndarray, " k_plus_1"]
+    key: UInt64[np.ndarray, "2 k_plus_1"]
+    """The greatest key that is taken of an identity, and of one after that of the last point drawn; 0 if none is."""
+    takes: Bool[np.ndarray, "2 k_plus_1"]
+    """Whether any key is taken, for the same identities."""
     whose: Int64[np.ndarray, " k_plus_1"]
     """Number of the identity of the last point drawn, among the sorted `identities`."""
-    takes: Bool[np.ndarray, " k_plus_1"]
     identities: tuple[bytes, ...]
 
     @classmethod
@@ -115,10 +121,13 @@ class Thresholds:
         number = {identity: i for i, identity in enumerate(identities)}
         everything = (int(LAST_KEY), len(identities))
         last = [everything if each.last is None else (each.last[0], number[each.last[1]]) for each in draws]
+        key = np.array([0, *[key for key, _ in last]], dtype=np.uint64)
+        some = np.array([False, *[each.taken > 0 for each in draws]])
+        takes = np.stack([some, some & (key > 0)])
         return cls(
-            np.array([0, *[key for key, _ in last]], dtype=np.uint64),
+            np.where(takes, np.stack([key, key - np.uint64(1)]), np.uint64(0)),
+            takes,
             np.array([0, *[whose for _, whose in last]], dtype=np.int64),
-            np.array([False, *[each.taken > 0 for each in draws]]),
             tuple(identities),
         )
 
@@ -127,23 +136,19 @@ class Thresholds:
     ) -> Int64[np.ndarray, " drawn"]:
         """Return the positions in a shard of the points that are drawn, ascending, given the stratum of each."""
         if not self.identities:
-            everything: Int64[np.ndarray, " drawn"] = np.flatnonzero(self.takes[groups + 1])
+            everything: Int64[np.ndarray, " drawn"] = np.flatnonzero(self.takes[0, groups + 1])
             return everything
-        # Within a shard the identity is one, so (key, identity) <= last is key <= limit, or key < limit where the
-        # identity is later; then a limit of 0 takes nothing, as does a stratum that takes none of its points.
+        # within a shard the identity is one, so (key, identity) <= last is a bound of the key
         later = self.whose < bisect_left(self.identities, shard.identity)
-        takes = self.takes & ~(later & (self.key == 0))
-        limit = np.where(takes, self.key - later, np.uint64(0))
-        start = stream(seed, shard.identity, purpose)
-        at = np.empty(groups.size + 1, dtype=np.int64)
-        at = at[: _within(groups, limit, start, shard.first, at)]
-        taken: Int64[np.ndarray, " drawn"] = at[takes[groups[at] + 1]]  # a limit of 0 let the key 0 pass
+        key, takes = np.where(later, self.key[1], self.key[0]), np.where(later, self.takes[1], self.takes[0])
+        at, _ = _upto(groups, key, stream(seed, shard.identity, purpose), shard.first)
+        taken: Int64[np.ndarray, " drawn"] = at[takes[groups[at] + 1]]  # a bound of 0 let the key 0 pass
         return taken
 
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """The points of the open strata with their keys: row[g + 1] is the row of stratum g, the last for the others."""
+    """The points of the open strata with their keys: row[g + 1] is the row of stratum g, row r for all others."""
 
     groups: Groups
     row: UInt32[np.ndarray, " k_plus_1"]
@@ -152,6 +157,21 @@ class _Points:
 
     def of(self, shard: ScoreShard) -> tuple[Int32[np.ndarray, " n"], UInt32[np.ndarray, " k_plus_1"], np.uint64, int]:
         return self.groups(shard), self.row, stream(self.seed, shard.identity, self.purpose), shard.first
+
+
+@dataclass(frozen=True, eq=False)
+class _Windows:
+    """A range of keys per row from `first` to `last`, both included, in `bins` bins of `width` keys; none for row r."""
+
+    first: UInt64[np.ndarray, " r_plus_1"]
+    last: UInt64[np.ndarray, " r_plus_1"]
+    width: UInt64[np.ndarray, " r_plus_1"]
+    bins: int
+
+    @classmethod
+    def of(cls, first: UInt64[np.ndarray, " r"], last: UInt64[np.ndarray, " r"], bins: int) -> "_Windows":
+        width = (last - first) // np.uint64(bins) + np.uint64(1)
+        return cls(np.append(first, LAST_KEY), np.append(last, np.uint64(0)), np.append(width, LAST_KEY), bins)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,11 +188,11 @@ class _Brackets:
         return cls(np.zeros(size.size, np.uint64), np.full(size.size, LAST_KEY), np.zeros_like(size), size)
 
     def windows(
-        self, rank: Int64[np.ndarray, " r"], bins: int
-    ) -> tuple[UInt64[np.ndarray, " r"], UInt64[np.ndarray, " r"]]:
-        """Return where `bins` bins of 2^shift keys each begin, that hold the key of this rank most probably."""
+        self, rank: Int64[np.ndarray, " r"]
+    ) -> tuple[UInt64[np.ndarray, " r"], UInt64[np.ndarray, " r"], float]:
+        """Return the ranges, both ends included, that most probably hold the keys of these ranks, and expected keys."""
         rank = rank - self.before
-        spread = 6 * np.sqrt(np.minimum(rank, self.inside - rank)) + 16
+        spread = 5 * np.sqrt(np.minimum(rank, self.inside - rank)) + 16
         length = self.upper - self.lower
 
         def offset(rank: Float64[np.ndarray, " r"]) -> UInt64[np.ndarray, " r"]:
@@ -182,74 +202,86 @@ class _Brackets:
 
         begin = offset(rank - spread)
         end = np.where(rank + spread < self.inside, offset(rank + spread), length)
-        longer = ((end - begin)[:, None] >> np.arange(64, dtype=np.uint64)) >= bins
-        return self.lower + begin, longer.sum(axis=1).astype(np.uint64)
+        expected = self.inside * (((end - begin).astype(np.float64) + 1) / (length.astype(np.float64) + 1))
+        return self.lower + begin, self.lower + end, float(expected.sum())
 
     def narrowed(
-        self,
-        table: Int64[np.ndarray, "r bins_and_2"],
-        rank: Int64[np.ndarray, " r"],
-        first: UInt64[np.ndarray, " r"],
-        shift: UInt64[np.ndarray, " r"],
+        self, windows: _Windows, table: Int64[np.ndarray, "r bins_and_1"], rank: Int64[np.ndarray, " r"]
     ) -> "_Brackets":
-        """Return the bins that hold the keys of these ranks, given how many are below, in each bin, and above."""
-        upto = np.cumsum(table, axis=1)
-        column = (upto < rank[:, None]).sum(axis=1)
-        upto = np.take_along_axis(upto, column[:, None], axis=1)[:, 0]
-        below, above = column == 0, column == table.shape[1] - 1
-        before = np.where(below, self.before, upto - np.take_along_axis(table, column[:, None], axis=1)[:, 0])
-        after = np.where(above, self.before + self.inside, upto)
-        begin = first + ((np.maximum(column, 1) - 1).astype(np.uint64) << shift)
-        width = np.minimum((np.uint64(1) << shift) - np.uint64(1), LAST_KEY - begin)
+        """Return the bins that hold the keys of these ranks, given how many are below and in each bin of the windows.
+
+        Raises:
+            WorkError: the counts contradict those of an earlier scan.
+        """
+        first, last, width = windows.first[:-1], windows.last[:-1], windows.width[:-1]
+        upto = np.column_stack([self.before, np.cumsum(table, axis=1), self.before + self.inside])
+        begins, ends = first == self.lower, last == self.upper
+        _check(upto[begins, 0], upto[begins, 1])
+        _check(upto[ends, -1], upto[ends, -2])
+        column = (upto < rank[:, None]).sum(axis=1) - 1
+        before, after = (np.take_along_axis(upto, column[:, None] + i, axis=1)[:, 0] for i in (0, 1))
+        below, above = column == 0, column == windows.bins + 1
+        lower = first + (np.maximum(column, 1) - 1).astype(np.uint64) * width
+        upper = lower + np.minimum(width - np.uint64(1), last - lower)
         return _Brackets(
-            lower=np.where(below, self.lower, begin),
-            upper=np.where(below, first - np.uint64(1), np.where(above, self.upper, begin + width)),
+            lower=np.where(below, self.lower, np.where(above, last + np.uint64(1), lower)),
+            upper=np.where(below, first - np.uint64(1), np.where(above, self.upper, upper)),
             before=before,
             inside=after - before,
         )
 
 
-def _table(
-    points: _Points, first: UInt64[np.ndarray, " r"], shift: UInt64[np.ndarray, " r"], bins: int, shard: ScoreShard
-) -> Int64[np.ndarray, "r bins_and_2"]:
-    table = np.zeros((first.size + 1, bins + 2), dtype=np.int64)
-    # the row that is dropped counts its points above the window, as nearly all others do: no branch to mispredict
-    _count(*points.of(shard), np.append(first, np.uint64(0)), np.append(shift, np.uint64(0)), table)
-    return table[:-1]
+def _look(
+    points: _Points, windows: _Windows, collect: bool, shard: ScoreShard
+) -> tuple[Int64[np.ndarray, "r bins_and_1"], int, Candidates]:
+    """Return how many keys are below and in each bin of the windows, how many points have a stratum, and the keys."""
+    groups, row, start, index = points.of(shard)
+    at, members = _upto(groups, windows.last[row], start, index)  # of row r the key 0 alone, which is below any window
+    table = np.zeros((windows.first.size, windows.bins + 1), dtype=np.int64)
+    rows, keys = np.empty(at.size, dtype=np.uint32), np.empty(at.size, dtype=np.uint64)
+    found = _bin(groups, row, start, index, at, windows.first, windows.width, table, rows, keys)
+    candidates = ((shard.identity, rows[:found].copy(), keys[:found].copy()),) if collect and found else ()
+    return table[:-1], members, candidates
 
 
-def _collect(
-    points: _Points, lower: UInt64[np.ndarray, " r"], upper: UInt64[np.ndarray, " r"], shard: ScoreShard
-) -> Candidates:
-    groups, row, start, first = points.of(shard)
-    rows, keys = np.empty(groups.size, dtype=np.int32), np.empty(groups.size, dtype=np.uint64)
-    lower, length = np.append(lower, LAST_KEY), np.append(upper - lower, np.uint64(0))
-    found = _gather(groups, row, start, first, lower, length, rows, keys)
-    return ((shard.identity, rows[:found].copy(), keys[:found].copy()),) if found else ()
+def _merge(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(map(add, a, b))
 
 
 def _pick(
-    candidates: Candidates, inside: Int64[np.ndarray, " r"], rest: Int64[np.ndarray, " r"]
+    candidates: Candidates, below: Int64[np.ndarray, " r"], rank: Int64[np.ndarray, " r"]
 ) -> list[tuple[int, bytes]]:
-    """Return the (key, identity) of number rest[r] (from 1) among the sorted candidates of each row r."""
+    """Return the (key, identity) of number rank[r] − below[r] (from 1) among the sorted candidates of each row r."""
     identities = sorted({identity for identity, _, _ in candidates})
     number = {identity: i for i, identity in enumerate(identities)}
-    rows = np.concatenate([np.empty(0, dtype=np.int32), *[rows for _, rows, _ in candidates]])
-    _check(inside, np.bincount(rows, minlength=inside.size))
+    rows = np.concatenate([rows for _, rows, _ in candidates])
     keys = np.concatenate([keys for _, _, keys in candidates])
     whose = np.concatenate([np.full(rows.size, number[identity]) for identity, rows, _ in candidates])
     order = np.lexsort((whose, keys, rows))
-    chosen = order[np.cumsum(inside) - inside + rest - 1]
+    begin = np.searchsorted(rows[order], np.arange(rank.size, dtype=np.uint32))
+    chosen = order[begin + rank - below - 1]
     return [(int(keys[i]), identities[whose[i]]) for i in chosen]
 
 
-def _check(expected: Int64[np.ndarray, " r"], found: Int64[np.ndarray, " r"]) -> None:
+def _check(expected: Int64[np.ndarray, " _"], found: Int64[np.ndarray, " _"]) -> None:
     if not np.array_equal(expected, found):
-        r = int(np.flatnonzero(expected != found)[0])
+        i = int(np.flatnonzero(expected != found)[0])
         raise WorkError(
-            f"draw: {expected[r]} points expected in a range of keys, {found[r]} found: the scores changed between two "
-            "scans; select again when nothing writes them."
+            f"draw: {expected[i]} points expected, {found[i]} found: the scores changed between two scans; "
+            "select again when nothing writes them."
         )
+
+
+def _upto(
+    groups: Int32[np.ndarray, " n"], limit: UInt64[np.ndarray, " k_plus_1"], start: np.uint64, index: int
+) -> tuple[Int64[np.ndarray, " _"], int]:
+    """Return the positions of points whose key is at most limit[g + 1], and the number of points that have a stratum.
+
+    So the key 0 always passes.
+    """
+    at = np.empty(groups.size + 1, dtype=np.int64)
+    found, members = _within(groups, limit, start, index, at)
+    return at[:found], members
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -261,53 +293,38 @@ def _keys(state, begin, keys):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _count(groups, row, start, index, first, shift, table):
-    state = start + np.uint64(index) * GAMMA
-    bins = np.uint64(table.shape[1] - 2)
-    block = np.empty(BLOCK, dtype=np.uint64)
-    for begin in range(0, groups.size, BLOCK):
-        keys = block[: min(BLOCK, groups.size - begin)]
-        _keys(state, begin, keys)
-        for i in range(keys.size):
-            r = row[np.uint64(groups[begin + i] + 1)]  # unsigned: numba need not ask whether to count from the end
-            column = min((keys[i] - first[r]) >> shift[r], bins) + np.uint64(1)
-            table[r, column if keys[i] >= first[r] else np.uint64(0)] += 1
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
-def _gather(groups, row, start, index, lower, length, rows, keys_out):
-    state = start + np.uint64(index) * GAMMA
-    block = np.empty(BLOCK, dtype=np.uint64)
-    found = np.uint64(0)
-    for begin in range(0, groups.size, BLOCK):
-        some = groups[begin : begin + BLOCK]
-        highest = np.int32(-1)
-        for i in range(some.size):
-            highest = max(highest, some[i])
-        if highest < 0:  # most blocks, where few points are tied
-            continue
-        keys = block[: some.size]
-        _keys(state, begin, keys)
-        for i in range(keys.size):
-            r = row[np.uint64(some[i] + 1)]
-            if keys[i] - lower[r] <= length[r] and r < lower.size - 1:  # in this order: the first is rarely true
-                rows[found] = r
-                keys_out[found] = keys[i]
-                found += np.uint64(1)
-    return found
-
-
-@njit(cache=True, nogil=True)
-@no_type_check
 def _within(groups, limit, start, index, at):
     state = start + np.uint64(index) * GAMMA
     block = np.empty(BLOCK, dtype=np.uint64)
     found = np.uint64(0)
+    members = 0
     for begin in range(0, groups.size, BLOCK):
-        keys = block[: min(BLOCK, groups.size - begin)]
+        some = groups[begin : begin + BLOCK]
+        here = 0
+        for i in range(some.size):  # this loop is vectorised
+            here += some[i] >= 0
+        if here == 0:  # most blocks, where few points are tied
+            continue
+        members += here
+        keys = block[: some.size]
         _keys(state, begin, keys)
-        for i in range(keys.size):
+        for i in range(some.size):
             at[found] = begin + i  # written over unless the point is drawn: cheaper than a branch hard to predict
-            found += np.uint64(keys[i] <= limit[np.uint64(groups[begin + i] + 1)])
+            found += np.uint64(keys[i] <= limit[np.uint64(some[i] + 1)])  # unsigned: it cannot count from the end
+    return found, members
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def _bin(groups, row, start, index, at, first, width, table, rows, keys):
+    state = start + np.uint64(index) * GAMMA
+    found = np.uint64(0)
+    for i in at:
+        r = row[np.uint64(groups[i] + 1)]
+        key = mix(state + np.uint64(i + 1) * GAMMA)
+        inside = key >= first[r]
+        table[r, (key - first[r]) // width[r] + np.uint64(1) if inside else np.uint64(0)] += 1
+        rows[found] = r  # written over unless the key is inside
+        keys[found] = key
+        found += np.uint64(inside)
     return found

@@ -1,7 +1,10 @@
 """Uniform grids in a periodic cell: point (i, j, k) of an n₁ × n₂ × n₃ grid lies at i/n₁ a₁ + j/n₂ a₂ + k/n₃ a₃."""
 
+from typing import no_type_check
+
 import numpy as np
 from jaxtyping import Float, Int
+from numba import njit
 
 from coreset.errors import RequestError
 
@@ -24,9 +27,17 @@ def grid_points(
         raise RequestError(
             f"grid index: expected 0 to {total - 1} for a grid of {tuple(shape)}, got {index.min()} to {index.max()}"
         )
-    a = np.asarray(cell, dtype=np.float64)
-    ij, k = np.divmod(index, shape[2])
-    i, j = np.divmod(ij, shape[1])
-    # Written out, because the bits of a matrix product depend on its shape.
-    u, v, w = ((n / count)[:, None] for n, count in zip((i, j, k), shape, strict=True))
-    return np.asarray(u * a[0] + v * a[1] + w * a[2])
+    points = np.empty((index.size, 3))
+    _points(np.array(cell, dtype=np.float64), *map(np.uint64, shape), index, points)
+    return points
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+@no_type_check
+def _points(a, n1, n2, n3, index, points):
+    for p in range(index.size):
+        ij, k = np.uint64(index[p]) // n3, np.uint64(index[p]) % n3
+        i, j = ij // n2, ij % n2
+        u, v, w = i / n1, j / n2, k / n3
+        for axis in range(3):
+            points[p, axis] = u * a[0, axis] + v * a[1, axis] + w * a[2, axis]

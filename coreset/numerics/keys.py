@@ -11,6 +11,7 @@ the tie would all have large keys, and the draw, which takes small ones, would p
 
 import hashlib
 import struct
+from functools import lru_cache
 from typing import no_type_check
 
 import numpy as np
@@ -39,6 +40,7 @@ def mix(z):
     return z ^ (z >> np.uint64(31))
 
 
+@lru_cache(maxsize=64, typed=True)  # shards of one identity often follow on each other
 def stream(seed: int, identity: bytes, purpose: bytes = DRAW) -> np.uint64:
     """Return the first 8 bytes (little endian) of SHA-256(KEY_VERSION + purpose + int64 LE seed + identity).
 

@@ -13,6 +13,8 @@ from numba import njit
 
 DIGIT = 16
 """Bits of one radix pass: 65,536 bins of 8 bytes are 512 KiB, the size of a partial result."""
+BLOCK = 1024
+"""Digits computed at once, which stay in the first cache."""
 
 
 def width(dtype: np.dtype) -> int:
@@ -67,20 +69,29 @@ def _extremes(patterns, sign, shift, counts):
     least = np.uint64(0xFFFFFFFFFFFFFFFF)
     greatest = np.uint64(0)
     largest = np.uint64(0)
-    for i in range(patterns.size):
-        bits = np.uint64(patterns[i])
-        largest = max(largest, bits & (sign - np.uint64(1)))
-        ordered = _ordered(bits, sign)
-        least = min(least, ordered)
-        greatest = max(greatest, ordered)
-        counts[ordered >> shift] += 1
+    block = np.empty(BLOCK, dtype=np.uint16)
+    for begin in range(0, patterns.size, BLOCK):
+        some = patterns[begin : begin + BLOCK]
+        for i in range(some.size):  # this loop is vectorised
+            bits = np.uint64(some[i])
+            largest = max(largest, bits & (sign - np.uint64(1)))
+            ordered = _ordered(bits, sign)
+            least = min(least, ordered)
+            greatest = max(greatest, ordered)
+            block[i] = ordered >> shift
+        for i in range(some.size):
+            counts[block[i]] += 1
     return least, greatest, largest
 
 
 @njit(cache=True, nogil=True)
 @no_type_check
 def _digits(patterns, sign, prefix, shift, counts):
-    for i in range(patterns.size):
-        ordered = _ordered(np.uint64(patterns[i]), sign) >> shift
-        if ordered >> np.uint64(16) == prefix:
-            counts[ordered & np.uint64(0xFFFF)] += 1
+    block = np.empty_like(patterns[:BLOCK])
+    for begin in range(0, patterns.size, BLOCK):
+        some = patterns[begin : begin + BLOCK]
+        for i in range(some.size):  # this loop is vectorised
+            block[i] = _ordered(np.uint64(some[i]), sign) >> shift
+        for i in range(some.size):
+            if block[i] >> np.uint64(DIGIT) == prefix:
+                counts[block[i] & np.uint64(0xFFFF)] += 1

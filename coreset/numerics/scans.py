@@ -41,8 +41,8 @@ class ScoreShard:
             raise RequestError(f"scores: expected one dimension of float32 or float64, found {found}; convert them.")
         if self.first < 0:
             raise RequestError(f"first: expected the index of a shard's first point, 0 or more, found {self.first}.")
-        view = np.ascontiguousarray(self.scores).view(np.ndarray)[:]
-        view.flags.writeable = False
+        view = np.ascontiguousarray(self.scores)[:]
+        view.setflags(write=False)
         object.__setattr__(self, "scores", view)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jaxtyping import Int32
 
 from coreset.errors import WorkError
-from coreset.numerics.draw import Draw, draw, drawn
+from coreset.numerics.draw import Draw, _Brackets, draw, drawn
 from coreset.numerics.keys import DRAW, keys, stream
 from coreset.numerics.scans import ScoreShard, serial_scan
 
@@ -78,6 +78,27 @@ def test_draw_takes_the_smallest_keys_of_each_stratum(
         expected = brute_force(shards, taken, seed, one_stream if same_streams else stream)
         assert chosen(shards, draws, seed) == expected
         assert [(each.population, each.taken) for each in draws] == list(zip(population, taken, strict=True))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), most_candidates=st.sampled_from([1, 30, 1000]))
+def test_windows_that_miss_cost_scans_and_nothing_else(seed: int, most_candidates: int) -> None:
+    """Windows anywhere in the brackets: most keys lie below or above them, at first."""
+    rng = np.random.default_rng(seed)
+
+    def anywhere(brackets: _Brackets, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        length = (brackets.upper - brackets.lower).astype(np.float64)
+        ends = np.sort(rng.random((2, rank.size)), axis=0) * (1 - 2**-53) * length
+        first, last = brackets.lower + np.minimum(ends.astype(np.uint64), brackets.upper - brackets.lower)
+        return first, last, float(rng.integers(2 * most_candidates))
+
+    shards = some_shards(seed, 3, points=60)
+    population = population_of(shards, 3)
+    taken = [size // 2 for size in population]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Brackets, "windows", anywhere)
+        draws = draw(serial_scan(lambda: shards), by_score, population, taken, 5, DRAW, most_candidates)
+    assert chosen(shards, draws, 5) == brute_force(shards, taken, 5)
 
 
 def test_many_strata_at_once_with_tables_of_the_default_size() -> None:
