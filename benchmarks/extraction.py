@@ -30,8 +30,8 @@ from coreset.stages.selection import Selection
 
 DESCRIPTOR = Descriptor(20)
 NOTE = (
-    "Extraction reads selection, densities and scores from warm files and computes positions, in a thread beside the "
-    "one that writes; pyarrow writes the finished tables with the same compression."
+    "Extraction reads selection, densities and scores from warm files and computes positions; pyarrow writes the "
+    "finished tables with the same compression."
 )
 
 

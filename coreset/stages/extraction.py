@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Stage
-from coreset.corpus.kept import Batch, batches_of, read_kept
+from coreset.corpus.kept import batches_of, read_kept
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.numerics.descriptors import Descriptor
-from coreset.stages.scoring import one_ahead, read_field
+from coreset.stages.scoring import read_field
 from coreset.stages.selection import kept_files
 
 
@@ -55,20 +55,16 @@ class Extraction(Stage):
         return [Part(batch.name, batch) for batch in batches_of(len(self.train.snapshots))]
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        files = kept_files(self.selection, self.train)
         length = self.descriptor.length if self.with_descriptor else None
         counts = {}
         with pq.ParquetWriter(path, rows_schema(length), compression="zstd") as writer:
-            for name, rows in one_ahead(self._tables(part.payload)):
-                writer.write_table(rows)
-                counts[name] = rows.num_rows
+            for snapshot in self.train.snapshots[part.payload.first : part.payload.stop]:
+                selected = read_kept(files[snapshot.digest]).get(snapshot.digest)
+                if selected is not None:
+                    writer.write_table(self._rows(snapshot, selected))
+                    counts[snapshot.name] = len(selected.index)
         return {"rows": sum(counts.values()), "rows_by_snapshot": counts}
-
-    def _tables(self, batch: Batch) -> Iterator[tuple[str, pa.Table]]:
-        files = kept_files(self.selection, self.train)
-        for snapshot in self.train.snapshots[batch.first : batch.stop]:
-            selected = read_kept(files[snapshot.digest]).get(snapshot.digest)
-            if selected is not None:
-                yield snapshot.name, self._rows(snapshot, selected)
 
     def _rows(self, snapshot: Snapshot, selected: Any) -> pa.Table:
         from coreset.corpus.described import describe_points, open_corpus

@@ -101,7 +101,7 @@ class Scoring(Stage):
         fallback = 0
         chunks = self._chunks(snapshot, device)
         # On a CPU all cores are busy with parts of their own; a GPU would wait for the host.
-        for rows, described in chunks if device == "cpu" else one_ahead(chunks):
+        for rows, described in chunks if device == "cpu" else _one_ahead(chunks):
             fallback += int(described.fallback.sum())
             x, y = torch.from_numpy(described.features).to(device), torch.from_numpy(density[rows]).to(device)
             for run, model in enumerate(self._networks):
@@ -134,7 +134,7 @@ class Scoring(Stage):
         }
 
 
-def one_ahead(items: Iterator[T]) -> Iterator[T]:
+def _one_ahead(items: Iterator[T]) -> Iterator[T]:
     """The same items; a thread makes the next one while the caller works on this one."""
     with ThreadPoolExecutor(1) as thread:
         following = thread.submit(next, items, None)

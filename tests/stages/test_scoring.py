@@ -88,14 +88,14 @@ def test_describing_ahead_changes_no_score(points: SnapshotSet, made: Any, monke
             threads.add(threading.current_thread())
             yield chunk
 
-    ahead = list(scoring.one_ahead(watched()))
+    ahead = list(scoring._one_ahead(watched()))
     assert len(ahead) == -(-snapshot.points // scoring._BLOCK) > 2
     assert threads and threading.current_thread() not in threads
     for (rows, described), (rows_ahead, described_ahead) in zip(stage._chunks(snapshot, "cpu"), ahead, strict=True):
         assert np.array_equal(rows, rows_ahead)
         assert np.array_equal(described.features, described_ahead.features)
     plain = stage._score(snapshot, "cpu")
-    monkeypatch.setattr(Scoring, "_chunks", lambda *_: scoring.one_ahead(iter(ahead)))
+    monkeypatch.setattr(Scoring, "_chunks", lambda *_: scoring._one_ahead(iter(ahead)))
     found = stage._score(snapshot, "cpu")
     assert np.array_equal(plain[0], found[0]) and np.array_equal(plain[1], found[1]) and plain[2] == found[2]
 
@@ -105,7 +105,7 @@ def test_an_error_while_describing_ahead_is_raised() -> None:
         yield 0
         raise DataError("damaged")
 
-    items = scoring.one_ahead(broken())
+    items = scoring._one_ahead(broken())
     assert next(items) == 0
     with pytest.raises(DataError, match="damaged"):
         next(items)
