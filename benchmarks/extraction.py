@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 
 from benchmarks.harness import ROOT, Row, alternately, row
 from coreset.artifacts.executor import SerialContext, SerialExecutor
-from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import materialize
 from coreset.artifacts.stage import Context, Part, Stage
 from coreset.corpus.kept import read_kept
@@ -25,13 +24,13 @@ from coreset.corpus.store import Corpus, finish, write_snapshot
 from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.fourier import resample
 from coreset.stages.extraction import Extraction
-from coreset.stages.scoring import read_field, write_fields
+from coreset.stages.scoring import write_fields
 from coreset.stages.selection import Selection
 
 DESCRIPTOR = Descriptor(20)
 NOTE = (
-    "Extraction reads selection, densities and scores from warm files and computes positions; pyarrow writes the "
-    "finished tables with the same compression."
+    "Extraction reads the selection, with its scores, and densities from warm files and computes positions; pyarrow "
+    "writes the finished tables with the same compression."
 )
 
 
@@ -47,20 +46,20 @@ def rows(quick: bool) -> list[Row]:
             selection = materialize(
                 Selection(train, "ccs", settings, scores), root=Path(folder), executor=SerialExecutor()
             )
-            stage = Extraction(train, selection, scores, "grand", DESCRIPTOR, with_descriptor=False)
-            ours, write, read_and_write = _seconds(stage, scores, Path(folder), rounds)
+            stage = Extraction(train, selection, DESCRIPTOR, with_descriptor=False)
+            ours, write, read_and_write = _seconds(stage, Path(folder), rounds)
             what = f"extraction of {train.points:,} points, {prune:.0%} pruned"
-            # At 99% hardly anything is written, but each chunk of the densities and scores still holds kept points.
+            # At 99% hardly anything is written, but each chunk of the densities still holds kept points.
             limit = {"at_most": 1.5} if prune == 0.9 else {}
             found += [
                 row(what, "time, of pyarrow's writing the same tables", ours / write, note=NOTE, **limit),
-                row(what, "time, of reading all densities and scores and writing the tables", ours / read_and_write),
+                row(what, "time, of reading all densities and writing the tables", ours / read_and_write),
                 row(what, "rows per second", stage.selection.figures["kept"] / ours, unit="/s"),
             ]
     return found
 
 
-def _seconds(stage: Extraction, scores: Artifact, folder: Path, rounds: int) -> Any:
+def _seconds(stage: Extraction, folder: Path, rounds: int) -> Any:
     (part,) = stage.parts()
     number = count()
 
@@ -82,7 +81,6 @@ def _seconds(stage: Extraction, scores: Artifact, folder: Path, rounds: int) -> 
         corpus = Corpus.open(stage.train.corpus)
         for snapshot in stage.train.snapshots:
             corpus.density(snapshot)
-            read_field(scores, snapshot.name, "grand")
         write()
 
     pa.set_cpu_count(1)

@@ -194,7 +194,7 @@ class _Miniature:
         models, trained = self._training(describe)
         scores, scored = self._scoring(models, describe)
         selections, selected = self._selection(scores)
-        extracted = self._extraction(scores, selections)
+        extracted = self._extraction(selections)
         covered = self._coverage(selections, describe)
         evaluated = self._evaluation(models, describe)
         places = {"actor": scored, "task": selected, "train": trained}
@@ -277,9 +277,9 @@ class _Miniature:
         found = {"rate": rate, "part": small.usual, "first": small.first, "start": small.start, "peak": run.peak}
         return run.artifacts, found
 
-    def _extraction(self, scores: Artifact, selections: Sequence[Artifact]) -> dict[str, float]:
+    def _extraction(self, selections: Sequence[Artifact]) -> dict[str, float]:
         descriptor = self.pipeline.descriptor
-        run = self._run([Extraction(self.train, made, scores, "grand", descriptor, False) for made in selections])
+        run = self._run([Extraction(self.train, made, descriptor, False) for made in selections])
         return {"rate": selections[0].figures["kept"] / run.usual, "first": run.first}
 
     def _coverage(self, selections: Sequence[Artifact], describe: float) -> dict[str, float]:

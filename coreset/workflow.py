@@ -162,16 +162,7 @@ class Pipeline:
         selection = selections[method.name][0]
         if selection is None:
             selection = self._one(self.selection("full", self.seed(0), scores, 0.0))
-        return self._one(
-            Extraction(
-                self.split.train,
-                selection,
-                scores if method.field else None,
-                method.field,
-                self.descriptor,
-                self.job.output.descriptor,
-            )
-        )
+        return self._one(Extraction(self.split.train, selection, self.descriptor, self.job.output.descriptor))
 
     def cover(self, selections: Mapping[Key, Sequence[Artifact]]) -> dict[Key, list[Artifact]]:
         """AUC_pr of each coreset, on the same queries."""

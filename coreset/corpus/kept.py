@@ -35,22 +35,29 @@ def batches_of(snapshots: int) -> list[Batch]:
 
 
 def write_kept(path: Path, selections: Sequence[tuple[str, Selected]]) -> None:
-    """Writes a batch: columns `snapshot` (digest), `index`, `stratum` (null where a method has none), `weight`."""
+    """Writes a batch: columns `snapshot` (digest), `index`, `stratum`, `weight`, `score`; null where there is none."""
     schema = pa.schema(
-        [("snapshot", pa.string()), ("index", pa.int64()), ("stratum", pa.int32()), ("weight", pa.float64())]
+        [
+            ("snapshot", pa.string()),
+            ("index", pa.int64()),
+            ("stratum", pa.int32()),
+            ("weight", pa.float64()),
+            ("score", pa.float32()),
+        ]
     )
-    # the steps of an ascending index take less space and less time than a dictionary that no value enters twice
-    steps = {"index": "DELTA_BINARY_PACKED"}
-    others = [name for name in schema.names if name not in steps]
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=others, column_encoding=steps) as writer:
+    # The steps of an ascending index take less space and time than a dictionary that no value enters twice; scores have
+    # as few values in common.
+    plain = {"index": "DELTA_BINARY_PACKED", "score": "PLAIN"}
+    others = [name for name in schema.names if name not in plain]
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=others, column_encoding=plain) as writer:
         for digest, selected in selections:
             rows = len(selected.index)
-            stratum = pa.nulls(rows, pa.int32()) if selected.stratum is None else pa.array(selected.stratum, pa.int32())
             columns = [
                 pa.repeat(pa.scalar(digest), rows),
                 pa.array(selected.index),
-                stratum,
+                column_or_nulls(selected.stratum, rows, pa.int32()),
                 pa.array(selected.weight),
+                column_or_nulls(selected.score, rows, pa.float32()),
             ]
             writer.write_table(pa.table(columns, schema=schema))
 
@@ -62,13 +69,19 @@ def read_kept(path: Path) -> dict[str, Selected]:
     kept = {}
     for snapshot, first, stop in runs_of(table.column("snapshot")):
         rows = table.slice(first, stop - first)
-        strata = rows.column("stratum")
+        strata, scores = rows.column("stratum"), rows.column("score")
         kept[snapshot] = Selected(
             index=rows.column("index").to_numpy(),
             stratum=None if strata.null_count else strata.to_numpy(),
             weight=rows.column("weight").to_numpy(),
+            score=None if scores.null_count else scores.to_numpy(),
         )
     return kept
+
+
+def column_or_nulls(values: np.ndarray | None, rows: int, kind: pa.DataType) -> pa.Array:
+    """The values as a column, or as many nulls."""
+    return pa.nulls(rows, kind) if values is None else pa.array(values, kind)
 
 
 def runs_of(snapshots: pa.ChunkedArray) -> list[tuple[str, int, int]]:

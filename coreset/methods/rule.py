@@ -5,7 +5,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float64, Int32, Int64
+from jaxtyping import Float32, Float64, Int32, Int64
 
 from coreset.errors import DataError
 from coreset.numerics.draw import Draw, Thresholds
@@ -25,6 +25,8 @@ class Selected:
     """None where the method has no strata."""
     weight: Float64[np.ndarray, " n"]
     """Population of the stratum / points drawn from it: the inverse inclusion probability; 1 without strata."""
+    score: Float32[np.ndarray, " n"] | None = None
+    """What the method ranked, where it is kept with the points."""
 
 
 @dataclass(frozen=True)

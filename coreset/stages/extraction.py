@@ -13,11 +13,10 @@ import pyarrow.parquet as pq
 
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Stage
-from coreset.corpus.kept import batches_of, read_kept
+from coreset.corpus.kept import batches_of, column_or_nulls, read_kept
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.numerics.descriptors import Descriptor
-from coreset.stages.scoring import read_field
 from coreset.stages.selection import kept_files
 
 
@@ -26,13 +25,11 @@ class Extraction(Stage):
     """Columns of the output contract; the rows lie by snapshot, then by grid index."""
 
     name: ClassVar[str] = "coreset"
+    version: ClassVar[int] = 2
     suffix: ClassVar[str] = ".parquet"
 
     train: SnapshotSet
     selection: Artifact
-    scores: Artifact | None
-    score: str | None
-    """The field of `scores` that the method ranks."""
     descriptor: Descriptor
     with_descriptor: bool
 
@@ -41,15 +38,10 @@ class Extraction(Stage):
         return "extraction"
 
     def parameters(self) -> dict[str, Any]:
-        return {
-            "score": self.score,
-            "descriptor": asdict(self.descriptor),
-            "with_descriptor": self.with_descriptor,
-        }
+        return {"descriptor": asdict(self.descriptor), "with_descriptor": self.with_descriptor}
 
     def inputs(self) -> dict[str, str]:
-        inputs = {"train": self.train.digest, "selection": self.selection.digest}
-        return inputs if self.scores is None else {**inputs, "scores": self.scores.digest}
+        return {"train": self.train.digest, "selection": self.selection.digest}
 
     def parts(self) -> list[Part]:
         return [Part(batch.name, batch) for batch in batches_of(len(self.train.snapshots))]
@@ -73,19 +65,13 @@ class Extraction(Stage):
         index = selected.index
         points = grid_points(snapshot.cell, snapshot.grid, index)
         density = open_corpus(self.train.corpus).density(snapshot, 0, snapshot.points)[index]
-        score = pa.nulls(len(index), pa.float32())
-        if self.scores is not None and self.score is not None:
-            score = pa.array(read_field(self.scores, snapshot.name, self.score)[index])
-        stratum = (
-            pa.nulls(len(index), pa.int32()) if selected.stratum is None else pa.array(selected.stratum, pa.int32())
-        )
         columns = [
             pa.repeat(pa.scalar(snapshot.name), len(index)),
             pa.array(index),
             *(pa.array(np.ascontiguousarray(points[:, axis])) for axis in range(3)),
             pa.array(density),
-            score,
-            stratum,
+            column_or_nulls(selected.score, len(index), pa.float32()),
+            column_or_nulls(selected.stratum, len(index), pa.int32()),
             pa.array(selected.weight),
         ]
         length = None

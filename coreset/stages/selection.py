@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -15,7 +15,7 @@ from coreset.artifacts.stage import Context, Part, Scanner, Stage
 from coreset.corpus.kept import batches_of, write_kept
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
-from coreset.methods import METHODS, Rule, ScoreShard
+from coreset.methods import METHODS, Rule, ScoreShard, Selected
 from coreset.stages.scoring import read_field
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ class Selection(Stage):
     """One method at one pruning rate and seed."""
 
     name: ClassVar[str] = "selection"
+    version: ClassVar[int] = 2
     suffix: ClassVar[str] = ".parquet"
 
     train: SnapshotSet
@@ -60,9 +61,15 @@ class Selection(Stage):
     def compute(self, part: Part, shared: Rule, path: Path, context: Context) -> dict[str, Any]:
         batch = part.payload
         snapshots = self.train.snapshots[batch.first : batch.stop]
-        selections = [(snapshot.digest, shared.apply(self.shard(snapshot))) for snapshot in snapshots]
+        selections = [(snapshot.digest, self._selected(snapshot, shared)) for snapshot in snapshots]
         write_kept(path, selections)
         return {"kept": sum(len(selected.index) for _, selected in selections)}
+
+    def _selected(self, snapshot: Snapshot, rule: Rule) -> Selected:
+        """The points of one snapshot that are kept, with their scores if the method ranks any."""
+        shard = self.shard(snapshot)
+        selected = rule.apply(shard)
+        return selected if self.scores is None else replace(selected, score=shard.scores[selected.index])
 
     def figures(self, shared: Rule, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
         kept = sum(record["figures"]["kept"] for record in records)

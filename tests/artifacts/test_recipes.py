@@ -99,12 +99,10 @@ def stages(
             set(),
         ),
         "extraction": (
-            Extraction(a, x, x, "grand", descriptor, False),
+            Extraction(a, x, descriptor, False),
             {
                 "train": b,
                 "selection": y,
-                "scores": y,
-                "score": "loss",
                 "descriptor": wider,
                 "with_descriptor": True,
             },

@@ -12,18 +12,21 @@ from coreset.corpus.kept import BATCH, batches_of, read_kept, write_kept
 from coreset.methods import Selected
 
 
-def selected(rows: int, seed: int, strata: bool) -> Selected:
+def selected(rows: int, seed: int, strata: bool, scores: bool = False) -> Selected:
     rng = np.random.default_rng(seed)
     index = np.sort(rng.choice(10 * rows + 1, rows, replace=False)).astype(np.int64) + 2**40
     stratum = rng.integers(0, 100, rows).astype(np.int32) if strata else None
-    return Selected(index, stratum, rng.uniform(1, 9, rows))
+    score = rng.standard_normal(rows, np.float32) if scores else None
+    return Selected(index, stratum, rng.uniform(1, 9, rows), score)
 
 
-@given(st.lists(st.integers(0, 20), max_size=8), st.booleans())
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, counts: list[int], strata: bool) -> None:
+@given(st.lists(st.integers(0, 20), max_size=8), st.booleans(), st.booleans())
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, counts: list[int], strata: bool, scores: bool
+) -> None:
     path = tmp_path_factory.mktemp("kept") / "part.parquet"
     # Digests do not ascend with the snapshots.
-    made = [(f"{(7 * i + 3) % 11:064x}", selected(rows, i, strata)) for i, rows in enumerate(counts)]
+    made = [(f"{(7 * i + 3) % 11:064x}", selected(rows, i, strata, scores)) for i, rows in enumerate(counts)]
     write_kept(path, made)
     found = read_kept(path)
     assert list(found) == [digest for digest, each in made if len(each.index)]
@@ -33,8 +36,10 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, count
             assert np.array_equal(found[digest].weight, each.weight)
             assert (found[digest].stratum is None) == (each.stratum is None)
             assert each.stratum is None or np.array_equal(found[digest].stratum, each.stratum)
+            assert (found[digest].score is None) == (each.score is None)
+            assert each.score is None or np.array_equal(found[digest].score, each.score)
     frame = pq.read_table(path).to_pandas()
-    assert list(frame.columns) == ["snapshot", "index", "stratum", "weight"]
+    assert list(frame.columns) == ["snapshot", "index", "stratum", "weight", "score"]
     assert len(frame) == sum(counts)
     assert frame["stratum"].isna().all() != strata or not sum(counts)
 

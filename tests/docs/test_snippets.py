@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
         return materialize(stage, root=store, executor=SerialExecutor())
 
     selection = made(Selection(train, "random", {"prune": 0.99, "seed": 0}, None))
-    extraction = made(Extraction(train, selection, None, None, descriptor, False))
+    extraction = made(Extraction(train, selection, descriptor, False))
     recipe = {"descriptor": {"neighbours": 4}}
     write_package(folder / "runs/al/coreset", extraction, train.snapshots, recipe, "")
     return folder

@@ -77,9 +77,8 @@ def build(small_corpus: Corpus) -> Callable[..., Built]:
         scores = materialize(Scores(train), root=store, executor=SerialExecutor()) if method == "ccs" else None
         stage = Selection(train, method, given, scores)
         selection = materialize(stage, root=store, executor=SerialExecutor())
-        field = "grand" if method == "ccs" else None
         extraction = materialize(
-            Extraction(train, selection, scores, field, DESCRIPTOR, stored), root=store, executor=SerialExecutor()
+            Extraction(train, selection, DESCRIPTOR, stored), root=store, executor=SerialExecutor()
         )
         recipe = {
             "name": "small",
