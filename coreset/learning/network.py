@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from coreset.errors import DataError
+from coreset.numerics.products import Dense
 
 _FORMAT = "coreset-network-1"
 _ACTIVATIONS: Mapping[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
@@ -108,7 +109,7 @@ def build(architecture: Architecture, normalisation: Normalisation, seed: str) -
     generator = torch.Generator().manual_seed(_seed_number(f"weights {seed}"))
     widths = (architecture.inputs, *architecture.hidden, 1)
     for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
-        linear = nn.utils.skip_init(nn.Linear, n_in, n_out)
+        linear = nn.utils.skip_init(Dense, n_in, n_out)
         bound = 1 / math.sqrt(n_in)
         with torch.no_grad():
             linear.weight.uniform_(-bound, bound, generator=generator)

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from coreset.errors import DataError, RequestError, WorkError
-from coreset.numerics.products import by_onednn, product
+from coreset.numerics.products import Dense, by_onednn, product
 
 Rows = TypeVar("Rows", Tensor, np.ndarray)
 
@@ -254,7 +254,7 @@ def _flat(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
 def _is_dense(module: nn.Module) -> bool:
     """Whether this is W a + b with W itself a parameter (weight norm and the like make W from other parameters)."""
     own = {name for name, _ in module.named_parameters()}
-    plain = isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
+    plain = isinstance(module, nn.Linear) and type(module).forward in (nn.Linear.forward, Dense.forward)
     return plain and "weight" in own and own <= {"weight", "bias"}
 
 

@@ -33,6 +33,7 @@ class Training(Stage):
     """AdamW on the scaled density. The shard is a safetensors checkpoint that holds its normalisation."""
 
     name: ClassVar[str] = "training"
+    version: ClassVar[int] = 2
     place: ClassVar[Place] = "train"
     suffix: ClassVar[str] = ".safetensors"
 

@@ -1,6 +1,7 @@
 """One rank of a team that trains some small networks: `ranks.py RANK SIZE FOLDER`; test_team.py runs it."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -96,6 +97,7 @@ def main(rank: int, size: int, folder: Path) -> None:
     if size > 1:
         dist.barrier()  # a rank that leaves early takes the other's connections with it
         dist.destroy_process_group()
+        os._exit(0)  # all is written; one of gloo's threads may still run, which aborts an orderly end
 
 
 if __name__ == "__main__":
