@@ -1,9 +1,10 @@
-"""A training against PyTorch's own loop over features that lie in memory, standardised, scaled and in one process.
+"""A training against PyTorch's own loop over features that lie in memory, standardised and scaled, in one process.
 
-The loop is the shortest that trains: a permutation, rows by `index_select`, forward, backward, a fused AdamW step. It
-has no schedule, averages nothing and checks nothing; neither does the training beside it. Without the cache every epoch
-is read and described anew by Ray Data on one CPU, while the network trains in the process that measures: two processes
-of one thread against one. Normalisation is found before, for it is found once for all seeds.
+The layers of the loop are PyTorch's own. It is the shortest that trains: a permutation, rows by `index_select`,
+forward, backward, a fused AdamW step. It has no schedule, averages nothing and checks nothing; neither does the
+training beside it. Without the cache every epoch is read and described anew by Ray Data on one CPU, while the network
+trains in the process that measures: two processes of one thread against one. Normalisation is found before, for it is
+found once for all seeds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import ROOT, Row, alternately, row
+from benchmarks.peers import as_pytorch
 from coreset.corpus.described import SlabReader
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
@@ -48,7 +50,7 @@ def rows(quick: bool) -> list[Row]:
     measured = []
     for hidden in ((96, 96, 96), (256, 256, 256, 256)):
         shape = Architecture(warm.length, hidden, "gelu", "relu")
-        network = build(shape, normalisation, "a").network[1:]  # the features are standardised
+        network = as_pytorch(build(shape, normalisation, "a").network)[1:]  # the features are standardised
         seconds = alternately(
             lambda network=network: plain(network, x, y, steps),  # type: ignore[misc]
             lambda shape=shape: train(warm, shape, recipe, "a"),  # type: ignore[misc]

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from coreset.errors import DataError, RequestError, WorkError
-from coreset.numerics.products import Dense, by_onednn, product
+from coreset.numerics.products import Dense, product
 
 Rows = TypeVar("Rows", Tensor, np.ndarray)
 
@@ -144,9 +144,9 @@ def _one_block(
     squared_inputs = []
     for layer, slope in zip(layers, space.slopes, strict=True):
         squared_inputs.append(_squared_norms(activation) + (0 if layer.bias is None else 1))
-        _times(activation, layer.weight.T, slope, rounded)
+        preactivation = _times(activation, layer.weight.T, slope, rounded)
         activation = space.moving(slope.shape[1])
-        _activate(layer, slope, activation, space.ones)
+        _activate(layer, preactivation, activation, slope, space.ones)
 
     residual = activation - wanted
     squared_norm = torch.zeros_like(residual[:, 0])
@@ -155,43 +155,53 @@ def _one_block(
         delta = space.slopes[position].mul_(gradient)
         squared_norm += _squared_norms(delta) * squared_inputs[position]
         if position:
-            gradient = space.moving(layers[position].weight.shape[1])
-            _times(delta, layers[position].weight, gradient, rounded)
+            weight = layers[position].weight
+            gradient = _times(delta, weight, space.moving(weight.shape[1]), rounded)
     return squared_norm, _squared_norms(residual)
 
 
 def _activate(
-    layer: _Layer, slope: Float[Tensor, "n w"], activation: Float[Tensor, "n w"], ones: Float[Tensor, " t"]
+    layer: _Layer,
+    preactivation: Float[Tensor, "n w"],
+    activation: Float[Tensor, "n w"],
+    slope: Float[Tensor, "n w"],
+    ones: Float[Tensor, " t"],
 ) -> None:
-    """Add the bias to `slope`, write the activation there, and replace `slope` by the activation's derivative.
+    """Add the bias to `preactivation`, and write the activation there and its derivative, which may take its place.
 
     In pieces of as many rows as `ones` holds, so that all of this happens in the processor's cache.
     """
     step = len(ones) // slope.shape[1] // ROW_TILE * ROW_TILE
     for first in range(0, len(slope), step):
-        piece = slope[first : first + step]
+        piece = preactivation[first : first + step]
         if layer.bias is not None:
             piece += layer.bias
         with torch.enable_grad():
-            preactivation = piece.detach().requires_grad_()
-            output = _through(layer.activations, preactivation)
-        (derivative,) = torch.autograd.grad(output, preactivation, ones[: piece.numel()].view_as(piece))
+            given = piece.detach().requires_grad_()
+            output = _through(layer.activations, given)
+        (derivative,) = torch.autograd.grad(output, given, ones[: piece.numel()].view_as(piece))
         activation[first : first + step] = output.detach()
-        piece.copy_(derivative)
+        slope[first : first + step] = derivative
 
 
-def _times(rows: Float[Tensor, "n k"], matrix: Float[Tensor, "k m"], out: Float[Tensor, "n m"], rounded: bool) -> None:
-    """Rows times matrix. A vector goes another way: matrix–vector kernels cut the rows by thread count, not by tile."""
+def _times(
+    rows: Float[Tensor, "n k"], matrix: Float[Tensor, "k m"], out: Float[Tensor, "n m"], rounded: bool
+) -> Float[Tensor, "n m"]:
+    """Rows times matrix, in `out` unless oneDNN makes it.
+
+    A vector goes another way: matrix–vector kernels cut the rows by thread count, not by tile.
+    """
+    if rows.dtype == torch.float32 and rows.device.type == "cpu" and min(matrix.shape) > 1 and not rounded:
+        return product(rows, matrix.T)
     if matrix.shape[1] == 1:
         torch.sum(rows * matrix[:, 0], 1, keepdim=True, out=out)
     elif matrix.shape[0] == 1:
         torch.mul(rows, matrix, out=out)
     elif rounded:
         out.copy_(rows.bfloat16() @ matrix.bfloat16())
-    elif rows.dtype == torch.float32 and rows.device.type == "cpu" and by_onednn():
-        out.copy_(product(rows, matrix.T))
     else:
         torch.mm(rows, matrix, out=out)
+    return out
 
 
 def _through(modules: Sequence[nn.Module], rows: Tensor) -> Tensor:
