@@ -157,6 +157,10 @@ class _Run:
         gpu = any(shard["figures"].get("device") == "cuda" for made in self.artifacts for shard in made.shards)
         return [part["seconds" if gpu else "cpu_seconds"] for part in self.parts]
 
+    def mean(self, what: str) -> float:
+        """What a part spent on average."""
+        return float(np.mean([part[what] for part in self.parts]))
+
     @property
     def usual(self) -> float:
         """Seconds of a part that is not its worker's first."""
@@ -225,39 +229,37 @@ class _Miniature:
         )
 
     def _training(self, describe: float) -> tuple[list[Artifact], dict[str, float]]:
-        """On each worker: one snapshot for a few steps, all of them for a few steps and for many, one again."""
+        """On each worker, in turn: one snapshot for a few steps, all of them for a few and for many, one again."""
         batch, few = self.job.training.batch, 2
         many = few + max(3, round(2 * _PART / (6 * self.multiplications * batch)))
         averaged = PLAIN | {"average": self.job.training.average}
         wanted = [(self._on(1), few), (self.pipeline, few), (self.pipeline, many), (self._on(1), few)]
-        run = self._run(
-            [
-                pipeline.training(f"{turn} {worker}", Length(steps=steps), None, "calibration", averaged)
-                for turn, (pipeline, steps) in enumerate(wanted)
-                for worker in range(self.workers)
-            ]
-        )
-        turns = [range(turn * self.workers, (turn + 1) * self.workers) for turn in range(len(wanted))]
-        whole = [float(np.mean([run.parts[i]["seconds"] for i in turn])) for turn in turns]
-        waited = [float(np.mean([run.parts[i]["describe_seconds"] for i in turn])) for turn in turns]
-        own = [
-            float(np.mean([run.taken[i] for i in turn]))
-            - float(np.mean([run.parts[i]["describe_cpu_seconds"] for i in turn]))
-            for turn in turns
+        # One after another, for the longest of those that run together come first.
+        turns = [
+            self._run(
+                [
+                    pipeline.training(f"{turn} {worker}", Length(steps=steps), None, "calibration", averaged)
+                    for worker in range(self.workers)
+                ]
+            )
+            for turn, (pipeline, steps) in enumerate(wanted)
         ]
+        whole = [run.mean("seconds") for run in turns]
+        waited = [run.mean("describe_seconds") for run in turns]
+        own = [float(np.mean(run.taken)) - run.mean("describe_cpu_seconds") for run in turns]
         slabs = [slabs_in(self._on(1).split.train), slabs_in(self.train)]
         points = [self.train.snapshots[0].points, self.train.points]
         # Of one snapshot and of all: what its slabs take beside the descriptors.
         beside = [waited[3] - describe * points[0], waited[1] - describe * points[1]]
         slab = max(0.0, (beside[1] - beside[0]) / max(1, slabs[1] - slabs[0]))
         step = _beside(own[2], own[1]) / (many - few)
-        return run.artifacts[2 * self.workers :], {
+        return turns[2].artifacts + turns[3].artifacts, {
             "rate": 6 * self.multiplications * batch / step,
             "feed": max(0.0, beside[0] - slab * slabs[0]),
             "slab": slab,
             "first": max(0.0, whole[0] - whole[3]),
-            "start": max(0.0, run.seconds - sum(whole)),
-            "peak": max(run.parts[i]["peak_bytes"] for i in turns[0]),
+            "start": turns[0].start,
+            "peak": turns[0].peak,
         }
 
     def _scoring(self, models: Sequence[Artifact], describe: float) -> tuple[Artifact, dict[str, float]]:

@@ -172,8 +172,7 @@ class _Model:
     def time(self, stages: Sequence[Stage], workers: int, started: bool) -> tuple[float, float]:
         """Seconds from the call to its end on so many workers, and the sum of those of its parts."""
         place = stages[0].place
-        start = 0.0 if started else self.rates.start[place]
-        first = self.rates.first[place]  # each stage imports what is its own
+        start, first = (0.0, 0.0) if started else (self.rates.start[place], self.rates.first[place])
         taken = list(self._in_groups(stages, workers) if place == "train" else self._in_turn(stages, workers))
         busy = [first + seconds for seconds in taken if seconds]
         return start + max(busy, default=0.0), sum(busy)

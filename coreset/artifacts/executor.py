@@ -89,6 +89,7 @@ class SerialExecutor(Executor):
             memory: dict[str, Any] = {}
             for digest, part in parts:
                 work(digest, part, SerialContext(self.progress.advance, memory))
+            memory.clear()  # not left to its owner's end: what lies in it may refer to its owner
 
     def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
         partials = map(function, items)

@@ -87,13 +87,17 @@ def forget_peak_memory() -> None:
 
 
 def peak_memory() -> int:
-    """Bytes that this process has held resident at most; 0 where the system does not tell."""
+    """Bytes that this process has held resident at most, by itself; 0 where the system does not tell.
+
+    What it shares with others, such as Ray's object store, is not its own.
+    """
     try:
         # Not `ru_maxrss`, which counts what the parent held when it started this process.
         status = Path("/proc/self/status").read_text()
     except OSError:
         return 0
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    most, shared = (int(status.split(f"{name}:")[1].split()[0]) for name in ("VmHWM", "RssShmem"))
+    return 1024 * max(0, most - shared)
 
 
 class Scanner(Protocol):

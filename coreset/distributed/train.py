@@ -241,9 +241,22 @@ def _backend(device: str) -> Any:
 class _Holding:
     """What a rank keeps from part to part of the same map."""
 
-    reference: Any
-    work: Work
+    reference: Any = None
+    work: Work | None = None
     memory: dict[str, Any] = field(default_factory=dict)
+
+    def take_up(self, reference: Any) -> None:
+        """Holds the work of this reference."""
+        import ray
+
+        if self.reference != reference:
+            self.let_go()
+            self.reference, self.work = reference, ray.get(reference)
+
+    def let_go(self) -> None:
+        """Holds nothing."""
+        self.reference = self.work = None
+        self.memory.clear()  # not left to its owner's end: what lies in it may refer to its owner
 
 
 def _train_rank(config: dict[str, Any]) -> None:
@@ -256,18 +269,18 @@ def _train_rank(config: dict[str, Any]) -> None:
     team = Team(rank, size, _groups(ranks, size)[number]) if size > 1 else Team()
     life = team.agreed(uuid4().hex)
     finished: int | None = None
-    holding: _Holding | None = None
+    holding = _Holding()
     while True:
         asked = queue.take.remote(number, rank, life, finished)
         if not ray.wait([asked], timeout=_PATIENCE)[0]:
-            holding = None
+            holding.let_go()
         taken = ray.get(asked)
         if taken is None:
             return
-        if holding is None or holding.reference != taken.work[0]:
-            holding = _Holding(taken.work[0], ray.get(taken.work[0]))
+        holding.take_up(taken.work[0])
         # One rank tells the progress of its team.
         told = RemoteContext(queue if rank == 0 else None, config["reader_cpus"], ranks, team, holding.memory)
+        assert holding.work is not None
         try:
             holding.work(taken.digest, taken.part, told)
             told.flush()

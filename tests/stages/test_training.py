@@ -1,6 +1,8 @@
 """What a training may look at: the training set, validation where checks are asked for, and never a test set."""
 
+import gc
 import shutil
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -111,8 +113,27 @@ def test_describing_the_points_is_timed_apart_and_done_once(
         assert set(each) == {"seconds", "cpu_seconds", "describe_seconds", "describe_cpu_seconds", "peak_bytes"}
         assert 0 <= each["describe_seconds"] <= each["seconds"]
     assert len(feeds) == 1  # the same for all three
-    materialize_all([replace(stages[0], seed="3")], root=tmp_path, executor=SerialExecutor())
-    assert len(feeds) == 2  # for what one map has read is let go with it
+
+
+def test_what_a_map_has_read_is_let_go_with_it_at_once(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feeds: list[weakref.ref[feed.Feed]] = []
+    make = feed.Feed
+
+    def noted(*given: Any) -> feed.Feed:
+        made = make(*given)
+        feeds.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(feed, "Feed", noted)
+    stage = replace(stage_of(split_of(small_corpus), PLAIN), cache=1.0)
+    gc.disable()  # it would find in time what refers to itself, which may be gigabytes
+    try:
+        materialize_all([stage], root=tmp_path, executor=SerialExecutor())
+        assert [each() for each in feeds] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("average", [0.0, 0.8])
