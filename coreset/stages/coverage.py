@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,14 @@ from coreset.artifacts.stage import Context, Part, Stage
 from coreset.corpus.kept import batches_of, read_kept
 from coreset.corpus.split import SnapshotSet
 from coreset.numerics.descriptors import Descriptor
+from coreset.numerics.query_sampling import Sample, doublings
 from coreset.stages.selection import kept_files
 
 _CURVE = 101
 """Points of the p–r curve that the manifest keeps."""
+
+FIRST, MOST = 2_000, 64_000
+"""Queries that `queries: auto` asks at first, about, and at most."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +123,39 @@ def query_indices(against: SnapshotSet, queries: int) -> list[np.ndarray]:
     return chosen
 
 
+def equal_share(against: SnapshotSet) -> int:
+    """Queries at most: equally many of each snapshot, as many as the smallest has."""
+    return len(against.snapshots) * min(snapshot.points for snapshot in against.snapshots)
+
+
+def numbers_to_ask(against: SnapshotSet, queries: int | str) -> list[int]:
+    """Numbers of queries to measure in turn, until one is enough: that which is stated alone, or with `auto` doublings.
+
+    Each asks again what those before it asked, and as many more.
+    """
+    if isinstance(queries, int):
+        return [queries]
+    # The variance within a snapshot needs two of its points.
+    most = min(equal_share(against), max(MOST, 2 * len(against.snapshots)))
+    return doublings(max(FIRST, 2 * len(against.snapshots)), most)
+
+
+def query_sample(against: SnapshotSet, queries: int) -> Sample:
+    """How the queries were drawn, for what sampling them leaves unknown."""
+    points = np.array([snapshot.points for snapshot in against.snapshots])
+    return Sample(np.array(_shares(against, queries)), points)
+
+
 def query_groups(against: SnapshotSet, queries: int) -> np.ndarray:
     """Number of the group of each query."""
     number = {name: i for i, name in enumerate(against.groups)}
     groups = np.array([number[snapshot.group] for snapshot in against.snapshots])
     return np.repeat(groups, _shares(against, queries))
+
+
+def distances_of(coverages: Sequence[Artifact]) -> np.ndarray:
+    """Distance of every query to each coreset, shape [coresets, queries], in the order of the queries."""
+    return np.stack([minima(each) for each in coverages])
 
 
 def minima(coverage: Artifact) -> np.ndarray:
