@@ -49,21 +49,26 @@ class Sample:
     drawn: Int[np.ndarray, " s"]
     points: Int[np.ndarray, " s"]
 
-    def value(self, distances: Float[np.ndarray, "sets q"]) -> Known:
-        """Of the AUC_pr of some sets of points, which is the mean over all: whether it is known to `VALUE`."""
-        width = self.half_width(distances.mean(axis=0))
-        return Known(width, bool(width <= VALUE * distances.mean()))
+    def value(self, distances: Float[np.ndarray, "sets q"], bias: float = 0.0) -> Known:
+        """Of the AUC_pr of some sets of points, which is the mean over all: whether it is known to `VALUE`.
 
-    def difference(self, differences: Float[np.ndarray, "sets q"], area: float, looks: int = 1) -> Known:
+        bias: by how much it may be wrong whatever the queries, for distances that are estimates.
+        """
+        width = self.half_width(distances.mean(axis=0))
+        return Known(width, bool(width + bias <= VALUE * distances.mean()))
+
+    def difference(
+        self, differences: Float[np.ndarray, "sets q"], area: float, looks: int = 1, bias: float = 0.0
+    ) -> Known:
         """Of the mean of paired differences: whether it is known to `DIFFERENCE` of an AUC_pr `area`, or in sign.
 
         The sign is known where an interval does not hold zero. Where it is looked for after each doubling, that of two
-        equal sets would seem to be known ever more often: the 5% are shared among all `looks`.
+        equal sets would seem to be known ever more often: the 5% are shared among all `looks`. bias: as for `value`.
         """
         means = differences.mean(axis=0)
         width = self.half_width(means)
-        signed = abs(means.mean()) > self.half_width(means, 1 - 0.05 / looks)
-        return Known(width, bool(width <= DIFFERENCE * area or signed))
+        signed = abs(means.mean()) > self.half_width(means, 1 - 0.05 / looks) + bias
+        return Known(width, bool(width + bias <= DIFFERENCE * area or signed))
 
     def half_width(self, values: Float[np.ndarray, " q"], level: float = 0.95) -> float:
         """That of the interval of the mean, over samplings of the queries: see the top of this file.

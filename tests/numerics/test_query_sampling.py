@@ -88,6 +88,18 @@ def test_a_difference_is_known_to_a_thousandth_or_in_sign() -> None:
     assert sample.difference(values + 1.4 * at, 1.0, looks=6).enough
 
 
+def test_what_is_estimated_is_known_only_beyond_its_bias() -> None:
+    sample, values = Sample(np.array([2000]), np.array([10**9])), np.random.default_rng(5).normal(size=2000)
+    values = ((values - values.mean()) / values.std(ddof=1))[None]
+    at = 0.043854
+    assert sample.value(values + 201 * at, bias=at).enough
+    assert not sample.value(values + 199 * at, bias=at).enough
+    assert sample.difference(values, 2010 * at, bias=at).enough
+    assert not sample.difference(values, 1990 * at, bias=at).enough
+    assert sample.difference(values + 2.01 * at, 1.0, bias=at).enough
+    assert not sample.difference(values + 1.99 * at, 1.0, bias=at).enough
+
+
 def test_looking_often_finds_no_sign_where_there_is_none() -> None:
     """Two sets that cover alike, looked at after each of six doublings of nested queries."""
     random, numbers = np.random.default_rng(6), doublings(50, 1600)
