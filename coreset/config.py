@@ -216,6 +216,9 @@ class CoverageSection(_Section):
     queries: Annotated[int | Literal["auto"], BeforeValidator(_count_or_auto)] = Field(
         10_000, description="Points drawn from the validation groups, the same for all methods."
     )
+    exact_up_to: int = Field(
+        100_000_000, ge=0, description="Points of a coreset; a larger one is estimated, with its bias measured."
+    )
     scaling: Literal["none", "standard"] = Field(
         "none", description="`none`: Bohr and atomic numbers as they are. `standard`: unit variance over the queries."
     )

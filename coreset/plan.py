@@ -164,7 +164,7 @@ class _Model:
             return 2.0 * size * stage.points.points * len(stage.models), stage.points.points
         if isinstance(stage, Coverage):
             kept = stage.selection.figures["kept"]
-            return 2.0 * stage.descriptor.length * kept * stage.queries, kept + stage.queries
+            return 2.0 * stage.descriptor.length * kept * stage.comparisons, kept + stage.queries
         if isinstance(stage, Extraction) and stage.with_descriptor:
             return 0.0, int(stage.selection.figures["kept"])
         return 0.0, 0

@@ -14,7 +14,14 @@ from coreset.estimates import bounds, by_kind, difference, estimate, figure, mea
 from coreset.numerics.coverage import mean_over_queries
 from coreset.numerics.intervals import Estimate, paired, verdict
 from coreset.numerics.query_sampling import Known
-from coreset.stages.coverage import distances_of, numbers_to_ask, query_groups, query_sample
+from coreset.stages.coverage import (
+    bias_of,
+    bias_of_difference,
+    distances_of,
+    numbers_to_ask,
+    query_groups,
+    query_sample,
+)
 from coreset.workflow import Pipeline, Products, Proxies, proxy_errors
 
 
@@ -113,9 +120,11 @@ def coverage_figures(pipeline: Pipeline, coverages: Mapping[str, Sequence[Artifa
 
     Mean over coresets and queries; the interval is over coresets and validation trajectories. The p–r curve is the mean
     over coresets of r at equal p. `queries` says how many were asked, what sampling them leaves unknown, the half-width
-    of a 95% interval given the validation snapshots, and whether that is little enough.
+    of a 95% interval given the validation snapshots, and whether that is little enough. `bias`, of what is estimated:
+    by how much it is too high.
     """
     distances = {name: distances_of(drawn) for name, drawn in coverages.items()}
+    bias = {name: bias_of(drawn) for name, drawn in coverages.items()}
     own = distances.get(pipeline.job.select.method)
     if not coverages:
         return {}
@@ -129,9 +138,12 @@ def coverage_figures(pipeline: Pipeline, coverages: Mapping[str, Sequence[Artifa
         interval = [area.low, area.high] if math.isfinite(area.low) else None
         curve = {"p": drawn[0].figures["p"], "r": np.mean([each.figures["r"] for each in drawn], axis=0).tolist()}
         found[name] = {"auc": area.value, "interval": interval, "seeds": area.seeds, "groups": area.groups, **curve}
-        found[name]["queries"] = {"asked": asked, **_known(sample.value(distances[name]))}
+        found[name]["queries"] = {"asked": asked, **_known(sample.value(distances[name], bias[name]["high"]))}
+        if bias[name]["high"]:
+            found[name]["bias"] = bias[name]
         if own is not None and name != pipeline.job.select.method:
             differences = paired(distances[name], own)
+            wrong_by = bias_of_difference(bias[name], bias[pipeline.job.select.method])
             apart = mean_over_queries(differences, groups)
             found[name]["difference"] = {
                 "value": apart.value,
@@ -139,7 +151,7 @@ def coverage_figures(pipeline: Pipeline, coverages: Mapping[str, Sequence[Artifa
                 "verdict": verdict(apart),
                 "seeds": apart.seeds,
                 "groups": apart.groups,
-                "queries": _known(sample.difference(differences, float(own.mean()), looks)),
+                "queries": _known(sample.difference(differences, float(own.mean()), looks, wrong_by)),
             }
     return found
 

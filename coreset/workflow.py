@@ -21,7 +21,15 @@ from coreset.methods import METHODS
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.intervals import paired
-from coreset.stages.coverage import Coverage, distances_of, equal_share, numbers_to_ask, query_sample
+from coreset.stages.coverage import (
+    Coverage,
+    bias_of,
+    bias_of_difference,
+    distances_of,
+    equal_share,
+    numbers_to_ask,
+    query_sample,
+)
 from coreset.stages.energy import HarrisFoulkes, energy_differences, spread_evenly
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
@@ -191,9 +199,17 @@ class Pipeline:
         return made
 
     def _cover(self, selections: Mapping[Key, Sequence[Artifact]], queries: int) -> dict[Key, list[Artifact]]:
-        scaling, against = self.job.coverage.scaling, self.split.validation
+        settings, against = self.job.coverage, self.split.validation
         stages = [
-            Coverage(self.split.train, each, against, queries, scaling, self.descriptor)
+            Coverage(
+                self.split.train,
+                each,
+                against,
+                queries,
+                settings.scaling,
+                self.descriptor,
+                each.figures["kept"] > settings.exact_up_to,
+            )
             for drawn in selections.values()
             for each in drawn
         ]
@@ -208,16 +224,17 @@ class Pipeline:
             return False
         sample = query_sample(self.split.validation, queries)
         distances = {key: distances_of(covered) for key, covered in made.items()}
+        bias = {key: bias_of(covered) for key, covered in made.items()}
         own = self.job.select.method
-        pairs = [
-            (distances[key], distances[keys[own]])
-            for keys in compared
-            if own in keys
-            for method, key in keys.items()
-            if method != own
-        ]
-        return all(sample.value(each).enough for each in distances.values()) and all(
-            sample.difference(paired(ours, theirs), float(theirs.mean()), looks).enough for ours, theirs in pairs
+        pairs = [(key, keys[own]) for keys in compared if own in keys for method, key in keys.items() if method != own]
+        return all(sample.value(distances[key], bias[key]["high"]).enough for key in made) and all(
+            sample.difference(
+                paired(distances[ours], distances[theirs]),
+                float(distances[theirs].mean()),
+                looks,
+                bias_of_difference(bias[ours], bias[theirs]),
+            ).enough
+            for ours, theirs in pairs
         )
 
     def train(self, selections: dict[str, list[Artifact | None]]) -> dict[str, list[Artifact]]:

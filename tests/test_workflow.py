@@ -1,4 +1,4 @@
-"""How many queries the pipeline asks where it may choose."""
+"""How many queries the pipeline asks where it may choose, and which coresets it estimates."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +12,9 @@ from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import is_done, materialize_all
 from coreset.artifacts.stage import Stage
-from coreset.numerics import query_sampling
+from coreset.corpus import kept
+from coreset.errors import WorkError
+from coreset.numerics import coverage_ivf, query_sampling
 from coreset.plan import Ledger, known_cutoff
 from coreset.session import open_session
 from coreset.stages import coverage as stage_module
@@ -145,3 +147,66 @@ def test_the_summary_says_how_many_were_asked_and_whether_they_were_enough(
     assert told["random"]["queries"] == {"asked": 240, "half_width": 0.0, "enough": True}
     few = pipeline_at(3)
     assert coverage_figures(few, cover(few))["random"]["queries"] == {"asked": 3, "half_width": None, "enough": False}
+
+
+@pytest.fixture
+def few_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which a query looks into so few that some miss their nearest point."""
+
+    def cells_of(queries: np.ndarray) -> coverage_ivf.Cells:
+        return made(queries, cells=12, looked_into=2, compared=60)
+
+    made = coverage_ivf.cells_of
+    monkeypatch.setattr(coverage_ivf, "cells_of", cells_of)
+
+
+def test_a_large_coreset_is_estimated_and_its_bias_told(
+    pipeline_at: Callable[..., Pipeline], few_cells: None, tmp_path: Path
+) -> None:
+    exact, pipeline = pipeline_at(200), pipeline_at(200, "estimated")
+    # 192 points are kept of random points, and 240 of random snapshots.
+    settings = pipeline.job.coverage.model_copy(update={"exact_up_to": 200})
+    pipeline = replace(pipeline, job=pipeline.job.model_copy(update={"coverage": settings}))
+    known, found = cover(exact), cover(pipeline)
+    told, true = coverage_figures(pipeline, found), coverage_figures(exact, known)
+    assert found["random"][0].folder.name == known["random"][0].folder.name
+    assert found["random-snapshots"][0].folder.name != known["random-snapshots"][0].folder.name
+    assert told["random"] == true["random"]
+    excess = distances_of(found["random-snapshots"]) - distances_of(known["random-snapshots"])
+    assert (excess >= 0).all()
+    assert excess.mean() > 0
+    bias = told["random-snapshots"]["bias"]
+    assert bias["low"] <= excess.mean() <= bias["high"]
+    assert told["random-snapshots"]["auc"] == pytest.approx(true["random-snapshots"]["auc"] + excess.mean())
+    assert "bias" not in true["random-snapshots"]
+    (artifact,) = found["random-snapshots"]
+    assert artifact.figures["bias"] == {**bias, "recall": artifact.figures["bias"]["recall"]}
+    assert artifact.figures["queries"] == len(distances_of([artifact])[0]) == 200
+    assert "ivf" in artifact.manifest["recipe"]["parameters"]
+
+
+def test_shards_of_an_estimate_merge_to_the_bits_of_the_whole(
+    pipeline_at: Callable[..., Pipeline], few_cells: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part for each snapshot, and one for all."""
+    pipelines = [pipeline_at(200, root) for root in ("whole", "cut")]
+    settings = pipelines[0].job.coverage.model_copy(update={"exact_up_to": 0})
+    whole, cut = (replace(each, job=each.job.model_copy(update={"coverage": settings})) for each in pipelines)
+    one = cover(whole)
+    monkeypatch.setattr(kept, "BATCH", 1)
+    many = cover(cut)
+    for name in METHODS:
+        assert (len(one[name][0].shards), len(many[name][0].shards)) == (1, 8)
+        np.testing.assert_array_equal(distances_of(one[name]), distances_of(many[name]))
+        assert one[name][0].figures == many[name][0].figures
+
+
+def test_a_query_without_a_point_in_its_cells_ends_the_run_with_the_way_out(
+    pipeline_at: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = coverage_ivf.cells_of
+    monkeypatch.setattr(coverage_ivf, "cells_of", lambda queries: made(queries, 100, 1, 60))
+    pipeline = pipeline_at(200)
+    settings = pipeline.job.coverage.model_copy(update={"exact_up_to": 0})
+    with pytest.raises(WorkError, match=r"expected every query to meet a point, found \d+ of 200 .*exact_up_to"):
+        cover(replace(pipeline, job=pipeline.job.model_copy(update={"coverage": settings})))

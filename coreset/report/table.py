@@ -61,7 +61,10 @@ def sampled_queries(measured: Iterable[Mapping[str, Any]]) -> str:
     widths = [(known["half_width"], each["auc"]) for each, known in found]
     if all(width is not None for width, _ in widths):
         told += f", of which another sample would change an AUC_pr by ±{max(w / v if v else 0 for w, v in widths):.1%}"
-    return f"{told}: {_ENOUGH if enough else _TOO_FEW}."
+    told += f": {_ENOUGH if enough else _TOO_FEW}."
+    # The intervals of the bias itself are in the file.
+    wrong = [each["bias"]["high"] / each["auc"] for each, _ in found if "bias" in each]
+    return f"{told} Those of large coresets are estimates, too high by at most {max(wrong):.1%}." if wrong else told
 
 
 def print_sweep(sweep: dict[str, Any], console: Console) -> None:

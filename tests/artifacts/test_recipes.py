@@ -119,6 +119,7 @@ def stages(
                 "queries": 11,
                 "scaling": "standard",
                 "descriptor": wider,
+                "estimated": True,
             },
             set(),
         ),
