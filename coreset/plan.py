@@ -252,6 +252,10 @@ class _Model:
             held = 2 * row * min(most, 2 * SLAB) + 4 * most * len(stage.models) + 64 * most
         elif isinstance(stage, Coverage):
             held = 2 * row * (stage.queries + stage.selection.figures["kept"] * most / total)
+            if stage.estimated:
+                from coreset.numerics.coverage_ivf import DEALT  # compiles, which few plans have to wait for
+
+                held += 4 * row * DEALT
         elif isinstance(stage, Extraction):
             held = (row if stage.with_descriptor else 0) + 128
             held *= stage.selection.figures["kept"] * most / total

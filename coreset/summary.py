@@ -123,11 +123,11 @@ def coverage_figures(pipeline: Pipeline, coverages: Mapping[str, Sequence[Artifa
     of a 95% interval given the validation snapshots, and whether that is little enough. `bias`, of what is estimated:
     by how much it is too high.
     """
+    if not coverages:
+        return {}
     distances = {name: distances_of(drawn) for name, drawn in coverages.items()}
     bias = {name: bias_of(drawn) for name, drawn in coverages.items()}
     own = distances.get(pipeline.job.select.method)
-    if not coverages:
-        return {}
     asked = next(iter(coverages.values()))[0].figures["queries"]
     validation = pipeline.split.validation
     groups, sample = query_groups(validation, asked), query_sample(validation, asked)

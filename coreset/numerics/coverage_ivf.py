@@ -34,7 +34,7 @@ CELLS, LOOKED_INTO = 128, 16
 COMPARED = 500
 """Queries that are compared with every point."""
 
-_DEALT = 4 * PIECE
+DEALT = 4 * PIECE
 """Points that are dealt out to the cells at a time: with few, gathering the queries of each cell would take longest."""
 
 _ITERATIONS = 20
@@ -127,13 +127,13 @@ def cells_of(
 def estimate_over(shards: Iterable[Float[np.ndarray, "_ d"]], cells: Cells) -> Estimated:
     """d̂ of each query over the points of all shards, and d of those queries that are compared with every point.
 
-    Shards are read one at a time; beside one of them memory holds the queries, and `_DEALT` points, a few times.
+    Shards are read one at a time; beside one of them memory holds the queries, and `DEALT` points, a few times.
     Raises `RequestError` for rows of another length than the queries', `DataError` for a row that is not finite.
     """
     queries, x, compared = cells.queries, cells.centred, cells.compared
     squared, exact = np.full((2, len(queries)), np.inf)
     with threadpool_limits(1, user_api="blas"):
-        for points, y in _joined(pieces_of(shards, cells.centre, _DEALT)):
+        for points, y in _joined(pieces_of(shards, cells.centre, DEALT)):
             _lower_some(exact, compared, queries, x, points, y)
             cell = nearest_centres(y, cells.centres)
             order = np.argsort(cell, kind="stable")
@@ -197,11 +197,11 @@ def _nearest(rows, norms, centres, halves, longest, products):
 def _joined(
     pieces: Iterable[tuple[Float[np.ndarray, "_ d"], Centred]],
 ) -> Iterator[tuple[Float[np.ndarray, "_ d"], Centred]]:
-    """Pieces of `_DEALT` points or a little more, of as many smaller ones as that takes."""
+    """Pieces of `DEALT` points or a little more, of as many smaller ones as that takes."""
     held: list[tuple[Float[np.ndarray, "_ d"], Centred]] = []
     for piece in pieces:
         held.append(piece)
-        if sum(len(points) for points, _ in held) >= _DEALT:
+        if sum(len(points) for points, _ in held) >= DEALT:
             yield _in_one(held)
             held = []
     if held:

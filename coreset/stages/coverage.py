@@ -53,7 +53,7 @@ class Coverage(Stage):
             return self.queries
         from coreset.numerics.coverage_ivf import CELLS, COMPARED, LOOKED_INTO
 
-        return CELLS + self.queries * LOOKED_INTO // CELLS + COMPARED
+        return CELLS + self.queries * LOOKED_INTO // CELLS + min(COMPARED, self.queries)
 
     def parameters(self) -> dict[str, Any]:
         groups = [snapshot.group for snapshot in self.against.snapshots]

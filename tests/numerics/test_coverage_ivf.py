@@ -77,7 +77,7 @@ def test_no_cut_of_the_points_changes_a_bit(cuts: list[int], seed: int, ties: bo
     shards = [points[i:j] for i, j in pairwise(edges)]
     order = np.random.default_rng(seed).permutation(len(shards))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module, "_DEALT", dealt)
+        patched.setattr(module, "DEALT", dealt)
         cut = estimate_over((shards[i] for i in order), cells)
     merged = estimate_over([points[:150]], cells).merge(estimate_over([points[150:]], cells_of(queries, 9, 2, 30)))
     for found in (cut, merged):

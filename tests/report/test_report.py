@@ -202,6 +202,10 @@ def test_the_caption_says_how_many_queries_there_were_and_whether_they_sufficed(
     page = " ".join(shown(print_summary, told).split())
     # 0.001 of the smallest AUC_pr, 0.1234.
     assert "8,000 queries, of which another sample would change an AUC_pr by ±0.8%: enough for each AUC_pr" in page
+    assert "estimates" not in page
+    told["coverage"]["random"]["bias"] = {"value": 0.001, "low": 0.0005, "high": 0.002}
+    page = " ".join(shown(print_summary, told).split())
+    assert "Those of large coresets are estimates, too high by at most 1.6%." in page
     told["coverage"]["grand"]["difference"]["queries"] = {"half_width": 0.5, "enough": False}
     assert "±0.8%: too few to know" in " ".join(shown(print_summary, told).split())
     told["coverage"]["ccs"]["queries"] = {"asked": 8000, "half_width": None, "enough": False}
