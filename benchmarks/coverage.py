@@ -1,16 +1,23 @@
-"""Exact AUC_pr against a large matrix product; its time and memory against the number of points."""
+"""Exact AUC_pr against a large matrix product, its time and memory against the number of points, and the estimate's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.harness import Row, alternately, apart, row
+from benchmarks.harness import ROOT, Row, alternately, apart, row
+from coreset.corpus.described import describe_points
+from coreset.corpus.split import SnapshotSet
 from coreset.numerics.coverage import nearest, nearest_over
+from coreset.numerics.coverage_ivf import CELLS, COMPARED, LOOKED_INTO, cells_of, estimate_over
+from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.products import product
+from coreset.session import open_session
+from coreset.stages.coverage import query_indices
 
 SHARD = 100_000
 
@@ -41,7 +48,7 @@ def rows(quick: bool) -> list[Row]:
             row(stage, "operations per second, of that product's by oneDNN", rate / other),
             row(stage, "rate of one core", rate / 1e9, unit="GFLOP/s"),
         ]
-    return found + _growth(quick)
+    return found + _growth(quick) + [each for corpus in ("al", "water") for each in _estimate(corpus, quick)]
 
 
 def _growth(quick: bool) -> list[Row]:
@@ -62,6 +69,50 @@ def _growth(quick: bool) -> list[Row]:
         row(stage, "time", time, at_most=10.5, note=note),
         row(stage, "peak memory", memory, at_most=1.1, note="The larger coreset is never held."),
     ]
+
+
+def _estimate(corpus: str, quick: bool) -> list[Row]:
+    """On real descriptors, for the bias depends on how they lie."""
+    points, queries = _descriptors(corpus, *((20_000, 500) if quick else (1_000_000, 10_000)))
+    shards = np.array_split(points, max(1, len(points) // 20_000))
+    cells = cells_of(queries[:10])
+    nearest_over([points[:10]], queries[:10])
+    estimate_over([points[:10]], cells)
+    found: dict[str, Any] = {}
+
+    def exact() -> None:
+        found["exact"] = nearest_over(shards, queries).distances
+
+    def estimate() -> None:
+        found["estimate"] = estimate_over(shards, cells_of(queries))
+
+    exact_s, estimate_s = alternately(exact, estimate, rounds=1 if quick else 3, warm=False)
+    area, bias = found["exact"].mean(), found["estimate"].bias
+    stage = f"AUC_pr, estimated, jobs/data/{corpus}.zarr"
+    note = (
+        f"{len(points):,} points of the training snapshots, {len(queries):,} queries of the validation snapshots, "
+        f"{queries.shape[1]} features; {CELLS} cells, a query looks into {LOOKED_INTO}, and {COMPARED} queries are "
+        "compared with every point. Making the cells is in its time."
+    )
+    true = float((found["estimate"].distances - found["exact"]).mean())
+    measured = [100 * each / area for each in (bias.low, bias.value, bias.high)]
+    return [
+        row(stage, "speed, of the exact search", exact_s / estimate_s, at_least=3, note=note),
+        row(stage, "bias, of AUC_pr", [100 * true / area], unit="%", at_most=1),
+        row(stage, "bias as the estimate measures it, with its interval", measured, unit="%"),
+    ]
+
+
+def _descriptors(corpus: str, points: int, queries: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of 40 neighbours: as many points of each training snapshot, and queries as a job draws them."""
+    split = open_session(ROOT / "jobs" / f"{corpus}.yaml", None, None, ()).split
+    descriptor = Descriptor(40)
+
+    def describe(snapshots: SnapshotSet, wanted: int) -> np.ndarray:
+        drawn = zip(snapshots.snapshots, query_indices(snapshots, wanted), strict=True)
+        return np.concatenate([describe_points(snapshot, index, descriptor).features for snapshot, index in drawn])
+
+    return describe(split.train, points), describe(split.validation, queries)
 
 
 def stream(queries: int, points: int) -> float:

@@ -29,7 +29,7 @@ from coreset.corpus.snapshot import content_digest
 from coreset.corpus.split import SnapshotSet, Split
 from coreset.corpus.store import Corpus, finish, write_snapshot
 from coreset.learning.slabs import SLAB
-from coreset.stages.coverage import Coverage
+from coreset.stages.coverage import MOST, Coverage
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
 from coreset.stages.scoring import Scoring
@@ -287,7 +287,8 @@ class _Miniature:
     def _coverage(self, selections: Sequence[Artifact], describe: float) -> dict[str, float]:
         settings, descriptor = self.job.coverage, self.pipeline.descriptor
         against = self.pipeline.split.validation
-        queries, kept = min(settings.queries, against.points), selections[0].figures["kept"]
+        asked = MOST if settings.queries == "auto" else settings.queries
+        queries, kept = min(asked, against.points), selections[0].figures["kept"]
         run = self._run(
             [Coverage(self.train, made, against, queries, settings.scaling, descriptor) for made in selections]
         )

@@ -54,6 +54,12 @@ def _share_or_auto(value: Any) -> Any:
     return value
 
 
+def _count_or_auto(value: Any) -> Any:
+    if value != "auto" and not (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
+        raise ValueError(f"expected 'auto' or an integer of at least 2, found {value!r}")
+    return value
+
+
 def _prunes(name: str) -> str:
     if name == "full":
         raise ValueError("expected methods that prune, found 'full', which is always trained; leave it out")
@@ -207,7 +213,12 @@ class CoverageSection(_Section):
     """AUC_pr of each coreset against held-out points."""
 
     against: Literal["validation"] = "validation"
-    queries: int = Field(10_000, ge=2, description="Points drawn from the validation groups, the same for all methods.")
+    queries: Annotated[int | Literal["auto"], BeforeValidator(_count_or_auto)] = Field(
+        10_000, description="Points drawn from the validation groups, the same for all methods."
+    )
+    exact_up_to: int = Field(
+        100_000_000, ge=0, description="Points of a coreset; a larger one is estimated, with its bias measured."
+    )
     scaling: Literal["none", "standard"] = Field(
         "none", description="`none`: Bohr and atomic numbers as they are. `standard`: unit variance over the queries."
     )

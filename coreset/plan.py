@@ -164,7 +164,7 @@ class _Model:
             return 2.0 * size * stage.points.points * len(stage.models), stage.points.points
         if isinstance(stage, Coverage):
             kept = stage.selection.figures["kept"]
-            return 2.0 * stage.descriptor.length * kept * stage.queries, kept + stage.queries
+            return 2.0 * stage.descriptor.length * kept * stage.comparisons, kept + stage.queries
         if isinstance(stage, Extraction) and stage.with_descriptor:
             return 0.0, int(stage.selection.figures["kept"])
         return 0.0, 0
@@ -251,6 +251,10 @@ class _Model:
             held = 2 * row * min(most, 2 * SLAB) + 4 * most * len(stage.models) + 64 * most
         elif isinstance(stage, Coverage):
             held = 2 * row * (stage.queries + stage.selection.figures["kept"] * most / total)
+            if stage.estimated:
+                from coreset.numerics.coverage_ivf import DEALT  # compiles, which few plans have to wait for
+
+                held += 4 * row * DEALT
         elif isinstance(stage, Extraction):
             held = (row if stage.with_descriptor else 0) + 128
             held *= stage.selection.figures["kept"] * most / total

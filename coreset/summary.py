@@ -12,8 +12,16 @@ from coreset.artifacts.manifest import Artifact
 from coreset.corpus.split import SnapshotSet
 from coreset.estimates import bounds, by_kind, difference, estimate, figure, measured
 from coreset.numerics.coverage import mean_over_queries
-from coreset.numerics.intervals import Estimate, verdict
-from coreset.stages.coverage import minima, query_groups
+from coreset.numerics.intervals import Estimate, paired, verdict
+from coreset.numerics.query_sampling import Known
+from coreset.stages.coverage import (
+    bias_of,
+    bias_of_difference,
+    distances_of,
+    numbers_to_ask,
+    query_groups,
+    query_sample,
+)
 from coreset.workflow import Pipeline, Products, Proxies, proxy_errors
 
 
@@ -111,36 +119,45 @@ def coverage_figures(pipeline: Pipeline, coverages: Mapping[str, Sequence[Artifa
     """AUC_pr of each method's coresets, and its paired difference from that of the job's own method.
 
     Mean over coresets and queries; the interval is over coresets and validation trajectories. The p–r curve is the mean
-    over coresets of r at equal p.
+    over coresets of r at equal p. `queries` says how many were asked, what sampling them leaves unknown, the half-width
+    of a 95% interval given the validation snapshots, and whether that is little enough. `bias`, of what is estimated:
+    by how much it is too high.
     """
-    distances = {name: np.stack([minima(each) for each in drawn]) for name, drawn in coverages.items()}
+    if not coverages:
+        return {}
+    distances = {name: distances_of(drawn) for name, drawn in coverages.items()}
+    bias = {name: bias_of(drawn) for name, drawn in coverages.items()}
     own = distances.get(pipeline.job.select.method)
-    groups = query_groups(pipeline.split.validation, pipeline.job.coverage.queries)
+    asked = next(iter(coverages.values()))[0].figures["queries"]
+    validation = pipeline.split.validation
+    groups, sample = query_groups(validation, asked), query_sample(validation, asked)
+    looks = len(numbers_to_ask(validation, pipeline.job.coverage.queries))
     found: dict[str, Any] = {}
     for name, drawn in coverages.items():
         area = mean_over_queries(distances[name], groups)
         interval = [area.low, area.high] if math.isfinite(area.low) else None
         curve = {"p": drawn[0].figures["p"], "r": np.mean([each.figures["r"] for each in drawn], axis=0).tolist()}
         found[name] = {"auc": area.value, "interval": interval, "seeds": area.seeds, "groups": area.groups, **curve}
+        found[name]["queries"] = {"asked": asked, **_known(sample.value(distances[name], bias[name]["high"]))}
+        if bias[name]["high"]:
+            found[name]["bias"] = bias[name]
         if own is not None and name != pipeline.job.select.method:
-            apart = mean_over_queries(_paired(distances[name], own), groups)
+            differences = paired(distances[name], own)
+            wrong_by = bias_of_difference(bias[name], bias[pipeline.job.select.method])
+            apart = mean_over_queries(differences, groups)
             found[name]["difference"] = {
                 "value": apart.value,
                 **bounds(apart.low, apart.high),
                 "verdict": verdict(apart),
                 "seeds": apart.seeds,
                 "groups": apart.groups,
+                "queries": _known(sample.difference(differences, float(own.mean()), looks, wrong_by)),
             }
     return found
 
 
-def _paired(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Differences seed by seed, as far as both have seeds; what is one set at every seed is so compared with each."""
-    if 1 not in (len(ours), len(theirs)):
-        shared = min(len(ours), len(theirs))
-        ours, theirs = ours[:shared], theirs[:shared]
-    paired: np.ndarray = ours - theirs
-    return paired
+def _known(found: Known) -> dict[str, Any]:
+    return {"half_width": found.half_width if math.isfinite(found.half_width) else None, "enough": found.enough}
 
 
 def _evaluation(pipeline: Pipeline, points: SnapshotSet, products: Products, test: str) -> dict[str, Any]:

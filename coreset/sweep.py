@@ -231,13 +231,13 @@ class Sweep:
             (cell.rate, cell.method): [each for each in coresets if each is not None] or whole
             for cell, coresets in selections.items()
         }
-        made = self.pipeline.cover(drawn)
-        floor = made.pop((0.0, "full"))
-        rates = dict.fromkeys(rate for rate, _ in made)
-        return {
-            rate: {"full": floor, **{method: covered for (at, method), covered in made.items() if at == rate}}
+        rates = dict.fromkeys(rate for rate, _ in drawn if rate)
+        compared: dict[float, dict[str, tuple[float, str]]] = {
+            rate: {"full": (0.0, "full"), **{method: (at, method) for at, method in drawn if at == rate}}
             for rate in rates
         }
+        made = self.pipeline.cover(drawn, list(compared.values()))
+        return {rate: {method: made[key] for method, key in keys.items()} for rate, keys in compared.items()}
 
     def train(
         self, cells: Mapping[Cell, Wanted], selections: Mapping[Cell, Sequence[Artifact | None]]

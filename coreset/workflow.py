@@ -20,7 +20,16 @@ from coreset.errors import RequestError
 from coreset.methods import METHODS
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
-from coreset.stages.coverage import Coverage
+from coreset.numerics.intervals import paired
+from coreset.stages.coverage import (
+    Coverage,
+    bias_of,
+    bias_of_difference,
+    distances_of,
+    equal_share,
+    numbers_to_ask,
+    query_sample,
+)
 from coreset.stages.energy import HarrisFoulkes, energy_differences, spread_evenly
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
@@ -120,7 +129,8 @@ class Pipeline:
         cutoff, proxies = self.cutoff(scores)
         selections = self.select(scores, cutoff)
         coreset = self.extract(scores, selections)
-        coverages = self.cover({name: [runs[0]] for name, runs in selections.items() if runs[0] is not None})
+        drawn = {name: [runs[0]] for name, runs in selections.items() if runs[0] is not None}
+        coverages = self.cover(drawn, [{name: name for name in drawn}])
         models = self.train(selections)
         evaluations = self.evaluate(models)
         taken = self.job.energy
@@ -164,16 +174,59 @@ class Pipeline:
             selection = self._one(self.selection("full", self.seed(0), scores, 0.0))
         return self._one(Extraction(self.split.train, selection, self.descriptor, self.job.output.descriptor))
 
-    def cover(self, selections: Mapping[Key, Sequence[Artifact]]) -> dict[Key, list[Artifact]]:
-        """AUC_pr of each coreset, on the same queries."""
-        settings = self.job.coverage
+    def cover(
+        self, selections: Mapping[Key, Sequence[Artifact]], compared: Sequence[Mapping[str, Key]]
+    ) -> dict[Key, list[Artifact]]:
+        """AUC_pr of each coreset, all on the same queries: as many as the job states, or with `auto` as are enough.
+
+        compared: by method, what is compared with the job's own method. In a plan, which has nothing to look at, all
+        that may be asked is asked.
+        """
+        numbers = numbers_to_ask(self.split.validation, self.job.coverage.queries)
+        for queries in numbers:
+            made = self._cover(selections, queries)
+            if queries == numbers[-1] or self._enough(made, compared, queries, len(numbers)):
+                break
+        return made
+
+    def _cover(self, selections: Mapping[Key, Sequence[Artifact]], queries: int) -> dict[Key, list[Artifact]]:
+        settings, against = self.job.coverage, self.split.validation
         stages = [
-            Coverage(self.split.train, each, self.split.validation, settings.queries, settings.scaling, self.descriptor)
+            Coverage(
+                self.split.train,
+                each,
+                against,
+                queries,
+                settings.scaling,
+                self.descriptor,
+                each.figures["kept"] > settings.exact_up_to,
+            )
             for drawn in selections.values()
             for each in drawn
         ]
         made = iter(self.materialize(stages))
         return {key: [next(made) for _ in drawn] for key, drawn in selections.items()}
+
+    def _enough(
+        self, made: Mapping[Key, list[Artifact]], compared: Sequence[Mapping[str, Key]], queries: int, looks: int
+    ) -> bool:
+        """Whether every AUC_pr, and every difference from the job's own method, is known as `query_sampling` asks."""
+        if not all(each.stands for covered in made.values() for each in covered):
+            return False
+        sample = query_sample(self.split.validation, queries)
+        distances = {key: distances_of(covered) for key, covered in made.items()}
+        bias = {key: bias_of(covered) for key, covered in made.items()}
+        own = self.job.select.method
+        pairs = [(key, keys[own]) for keys in compared if own in keys for method, key in keys.items() if method != own]
+        return all(sample.value(distances[key], bias[key]["high"]).enough for key in made) and all(
+            sample.difference(
+                paired(distances[ours], distances[theirs]),
+                float(distances[theirs].mean()),
+                looks,
+                bias_of_difference(bias[ours], bias[theirs]),
+            ).enough
+            for ours, theirs in pairs
+        )
 
     def train(self, selections: dict[str, list[Artifact | None]]) -> dict[str, list[Artifact]]:
         """One network per method and seed, all for the same number of steps."""
@@ -354,12 +407,11 @@ def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> No
         raise RequestError(
             f"{place}: evaluation.methods: random-snapshots needs two snapshots or more, found one; leave it out."
         )
-    # Every validation snapshot gives an equal number of queries.
-    queries = len(against.snapshots) * min(snapshot.points for snapshot in against.snapshots)
-    if job.coverage.queries > queries:
+    queries, most = job.coverage.queries, equal_share(against)
+    if queries != "auto" and queries > most:
         raise RequestError(
-            f"{place}: coverage.queries: expected at most {queries}, an equal share of each of the "
-            f"{len(against.snapshots)} validation snapshots, found {job.coverage.queries}; ask for fewer."
+            f"{place}: coverage.queries: expected at most {most}, an equal share of each of the "
+            f"{len(against.snapshots)} validation snapshots, found {queries}; ask for fewer."
         )
 
 

@@ -24,7 +24,7 @@ from coreset.numerics.spread import spread_ratio
 from coreset.report.claims import claims
 from coreset.report.evidence import ENERGY, NRMSE, SEMINORM, Evidence, Quantity, settled, uneven
 from coreset.report.figure import percent
-from coreset.report.table import METHOD_NAMES
+from coreset.report.table import METHOD_NAMES, sampled_queries
 
 TITLES = {"al": "Aluminium", "water": "Water", "crfeconi": "CrFeCoNi"}
 PICTURES = {"nrmse": "Pruning curves", "h1": "Pruning curves in H¹", "energy": "Pruning curves in energy"}
@@ -416,7 +416,8 @@ def print_coverage(evidence: Evidence) -> None:
     drawn = [each.get("seeds", 1) for found in by_rate.values() for name, each in found.items() if name != "full"]
     told = few_or_many(drawn) if drawn else "1"
     of = "one coreset" if told == "1" else f"{told} coresets, one per seed"
-    print(f"\nEach figure is of {of}, all on the same queries.\n")
+    told = sampled_queries(each for found in by_rate.values() for each in found.values())
+    print(f"\nEach figure is of {of}, all on the same queries.{told and f' {told}'}\n")
 
 
 def coverage_entry(measured: Mapping[str, Any], kept: int, usual: int) -> str:

@@ -125,6 +125,12 @@ def test_there_are_job_files() -> None:
     assert "al.yaml" in {path.name for path in JOBS}
 
 
+def test_queries_are_a_number_or_chosen(load: Load) -> None:
+    assert load(MINIMAL).coverage.queries == 10_000
+    assert load(MINIMAL, "coverage.queries=2").coverage.queries == 2
+    assert load(MINIMAL, "coverage.queries=auto").coverage.queries == "auto"
+
+
 def test_settings_are_frozen(load: Load) -> None:
     job = load(MINIMAL)
     with pytest.raises(ValueError, match="frozen"):
@@ -213,7 +219,11 @@ def test_a_value_of_the_wrong_type_is_named_with_its_line(path: tuple[str, ...],
         ("select.proxy.cutoffs", "[0.1, 1.5]", "select.proxy.cutoffs.1"),
         ("evaluation.methods", "[ccs, radnom]", "did you mean 'random'?"),
         ("evaluation.seeds", "0", "found 0"),
-        ("coverage.queries", "1", "found 1"),
+        ("coverage.queries", "1", "expected 'auto' or an integer of at least 2, found 1"),
+        ("coverage.queries", "4000.5", "found 4000.5"),
+        ("coverage.exact_up_to", "-1", "found -1"),
+        ("coverage.queries", "true", "found True"),
+        ("coverage.queries", "many", "found 'many'"),
         ("corpus.test", "{../bulk: 'test/*'}", "expected names of letters, digits, '-' and '_'"),
         ("corpus.test", "{'': 'test/*'}", "found ''"),
         ("sweep.methods", "[ccs, full]", "found 'full', which is always trained; leave it out"),

@@ -107,6 +107,19 @@ def test_each_stage_takes_what_its_rate_says(planned: Any) -> None:
         assert planned(rates)["stages"][title]["work"] == pytest.approx(seconds), title
 
 
+def test_a_large_coreset_is_compared_with_some_queries_alone(planned: Any) -> None:
+    rates = with_rates(coverage=2.0 * 16 * 192)
+    row = planned(rates, 1, "coverage.exact_up_to=191")["stages"]["coverage"]
+    assert row["work"] == pytest.approx(2 * (128 + 100 * 16 // 128 + 100))
+    assert planned(rates, 1, "coverage.exact_up_to=192")["stages"]["coverage"]["work"] == pytest.approx(2 * 100)
+
+
+def test_all_queries_that_may_be_asked_are_planned(planned: Any) -> None:
+    # An equal share of the two validation snapshots is less than the first number that is asked.
+    assert planned(FREE, 1, "coverage.queries=auto")["stages"]["coverage"]["artifacts"] == 2
+    assert planned(FREE, 1, "coverage.queries=auto")["stages"]["coverage"]["flops"] == 2 * 2.0 * 16 * 192 * 240
+
+
 def test_descriptors_take_time_wherever_points_are_described(planned: Any) -> None:
     stages = planned(with_rates(descriptors=1.0))["stages"]
     one = (16 + 4) / 56

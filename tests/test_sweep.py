@@ -24,6 +24,7 @@ from coreset.distributed.executor import RayExecutor
 from coreset.errors import RequestError
 from coreset.plan import Ledger, Rates, plan
 from coreset.session import open_session
+from coreset.stages import coverage as stage_coverage
 from coreset.stages.selection import Selection, kept_files
 from coreset.stages.training import Training
 from coreset.summary import summarise
@@ -518,6 +519,29 @@ def test_a_second_sweep_computes_nothing(swept: Any, run_sweep: Any, sweep_job: 
     again.figures["date"] = swept.figures["date"]
     # Not even the times differ: they are those of the work.
     assert again.figures == swept.figures
+
+
+# --- queries
+
+
+def test_a_sweep_asks_until_the_differences_at_each_rate_are_known(
+    sweep_of: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = sweep_of("coverage.queries=auto")
+    compared: list[Any] = []
+
+    def enough(self: Pipeline, made: Any, keys: Any, queries: int, looks: int) -> bool:
+        compared.append((keys, queries))
+        return queries > 100
+
+    monkeypatch.setattr(stage_coverage, "FIRST", 50)
+    monkeypatch.setattr(Pipeline, "_enough", enough)
+    covered = sweep.run().coverages
+    methods = ("random", "grand", "ccs", "cut-random")
+    at = {rate: {"full": (0.0, "full"), **{name: (rate, name) for name in methods}} for rate in (0.5, 0.9)}
+    assert [queries for _, queries in compared] == [62, 125]
+    assert all(keys == list(at.values()) for keys, _ in compared)
+    assert {rate: list(found) for rate, found in covered.items()} == {rate: list(keys) for rate, keys in at.items()}
 
 
 # --- plan

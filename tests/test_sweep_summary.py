@@ -444,6 +444,8 @@ def test_coverage_is_paired_by_seed_and_its_interval_knows_seeds_and_trajectorie
         half = stats.t.ppf(0.975, freedom) * math.sqrt(of_seeds + of_groups)
         difference = told[method]["difference"]
         assert (difference["seeds"], difference["groups"]) == (len(rows), 2)
+        assert told[method]["queries"]["asked"] == 100
+        assert difference["queries"]["enough"] in (True, False)
         assert difference["value"] == pytest.approx(rows.mean(), rel=1e-9)
         assert difference["high"] - difference["value"] == pytest.approx(half, rel=1e-6)
         assert told[method]["auc"] == pytest.approx(other.mean())

@@ -49,6 +49,11 @@ class Artifact:
 
     folder: Path
 
+    @property
+    def stands(self) -> bool:
+        """Whether it is whole; a plan has promises of artifacts that are not made yet."""
+        return (self.folder / MANIFEST).is_file()
+
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The manifest, read once."""

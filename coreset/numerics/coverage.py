@@ -12,7 +12,7 @@ Source: Pathrudkar et al., arXiv 2507.09001 (coverage); Zheng et al., arXiv 2210
 """
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -69,7 +69,7 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class _Centred:
+class Centred:
     """Rows about a centre, rounded to float32, shape [n, d], and their lengths in float64, shape [n].
 
     Rows too long for products in float32 are zeros here; their lengths say so.
@@ -78,8 +78,8 @@ class _Centred:
     rows: Float[np.ndarray, "n d"]
     norms: Float[np.ndarray, " n"]
 
-    def __getitem__(self, which: slice | Int[np.ndarray, " m"]) -> "_Centred":
-        return _Centred(self.rows[which], self.norms[which])
+    def __getitem__(self, which: slice | Int[np.ndarray, " m"]) -> "Centred":
+        return Centred(self.rows[which], self.norms[which])
 
 
 def coverage(
@@ -123,12 +123,7 @@ def nearest_over(
 
     from coreset.numerics.products import one_thread
 
-    queries = _rows("queries", queries)
-    if not len(queries):
-        raise RequestError("queries: expected at least one row, found none; nothing can be covered.")
-    # The rounding of ‖x‖² + ‖y‖² − 2 x·y grows with the norms; this centre is the same whatever the shards.
-    centre = queries.mean(axis=0, dtype=np.float64)
-    x = _centred("queries", queries, centre)
+    queries, centre, x = centred_queries(queries)
     index = _gpu_index(queries.shape[1]) if device == "cuda" else None
     squared = np.full(len(queries), np.inf)
     step = -(-len(queries) // threads)
@@ -136,37 +131,56 @@ def nearest_over(
     alone = partial(torch.set_num_threads, 1)  # what PyTorch takes is a setting of each thread
     with ThreadPoolExecutor(threads, initializer=alone) as pool, one_thread():
         each_part = map if threads == 1 else pool.map
-        for number, shard in enumerate(shards):
-            name = f"points (shard {number})"
-            points = _rows(name, shard)
-            if points.shape[1] != queries.shape[1]:
-                raise RequestError(
-                    f"{name}: expected rows of {queries.shape[1]} features, as the queries have, found "
-                    f"{points.shape[1]}; describe both alike."
-                )
-            seen += len(points)
-            for first in range(0, len(points), PIECE):
-                piece = points[first : first + PIECE]
-                y = _centred(name, piece, centre, first)
+        for piece, y in pieces_of(shards, centre, PIECE):
+            seen += len(piece)
 
-                def lower(part: slice, piece: Any = piece, y: _Centred = y) -> int:
-                    return _lower(squared[part], queries[part], x[part], piece, y)
+            def lower(part: slice, piece: Any = piece, y: Centred = y) -> int:
+                return lower_to_nearest(squared[part], queries[part], x[part], piece, y)
 
-                if index is None:
-                    decided += sum(each_part(lower, [slice(i, i + step) for i in range(0, len(queries), step)]))
-                else:
-                    decided += _lower_by_faiss(index, squared, queries, x, piece, y)
+            if index is None:
+                decided += sum(each_part(lower, [slice(i, i + step) for i in range(0, len(queries), step)]))
+            else:
+                decided += _lower_by_faiss(index, squared, queries, x, piece, y)
     if not seen:
         raise RequestError("points: expected at least one row, found none; an empty set covers nothing.")
     return Minima(np.sqrt(squared), decided)
 
 
-def _lower(
+def centred_queries(
+    queries: Float[np.ndarray, "q d"],
+) -> tuple[Float[np.ndarray, "q d"], Float[np.ndarray, " d"], Centred]:
+    """The queries, their centre, and the queries about it. Raises as `nearest_over`."""
+    queries = _rows("queries", queries)
+    if not len(queries):
+        raise RequestError("queries: expected at least one row, found none; nothing can be covered.")
+    # The rounding of ‖x‖² + ‖y‖² − 2 x·y grows with the norms; this centre is the same whatever the shards.
+    centre = queries.mean(axis=0, dtype=np.float64)
+    return queries, centre, _centred("queries", queries, centre)
+
+
+def pieces_of(
+    shards: Iterable[Float[np.ndarray, "_ d"]], centre: Float[np.ndarray, " d"], most: int
+) -> Iterator[tuple[Float[np.ndarray, "_ d"], Centred]]:
+    """The points of all shards, so many at a time at most, as given and about the centre. Raises as `nearest_over`."""
+    for number, shard in enumerate(shards):
+        name = f"points (shard {number})"
+        points = _rows(name, shard)
+        if points.shape[1] != len(centre):
+            raise RequestError(
+                f"{name}: expected rows of {len(centre)} features, as the queries have, found {points.shape[1]}; "
+                "describe both alike."
+            )
+        for first in range(0, len(points), most):
+            piece = points[first : first + most]
+            yield piece, _centred(name, piece, centre, first)
+
+
+def lower_to_nearest(
     squared: Float[np.ndarray, " q"],
     queries: Float[np.ndarray, "q d"],
-    x: _Centred,
+    x: Centred,
     points: Float[np.ndarray, "n d"],
-    y: _Centred,
+    y: Centred,
 ) -> int:
     """Lower each squared distance to that from the nearest of these points; returns how many float64 decided."""
     import torch
@@ -265,11 +279,11 @@ def _lower_by_faiss(
     index: Any,
     squared: Float[np.ndarray, " q"],
     queries: Float[np.ndarray, "q d"],
-    x: _Centred,
+    x: Centred,
     points: Float[np.ndarray, "n d"],
-    y: _Centred,
+    y: Centred,
 ) -> int:
-    """As `_lower`, by an exact index of FAISS: no point that it left out is nearer than the last that it proposed."""
+    """`lower_to_nearest` by an exact index of FAISS: what it leaves out is no nearer than the last that it proposes."""
     index.reset()
     index.add(y.rows)
     found, positions = index.search(x.rows, min(PROPOSED, len(points)))
@@ -279,7 +293,7 @@ def _lower_by_faiss(
     settled &= (len(points) <= PROPOSED) | (last > _limits(squared, x.norms, queries.shape[1]))
     left = np.flatnonzero(~settled)
     lowered = squared[left]
-    decided += _lower(lowered, queries[left], x[left], points, y)
+    decided += lower_to_nearest(lowered, queries[left], x[left], points, y)
     squared[left] = lowered
     return decided
 
@@ -299,14 +313,14 @@ def _lower_to_proposed(squared, queries, points, positions):
 
 def _gpu_index(features: int) -> Any:
     """An exact index on the first GPU."""
-    faiss = _faiss()
+    faiss = load_faiss()
     if not (hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus()):
         raise RequestError("device: expected a GPU that FAISS sees, found none; install faiss-gpu, or use cpu.")
     return faiss.GpuIndexFlatL2(faiss.StandardGpuResources(), features)
 
 
 @cache
-def _faiss() -> ModuleType:
+def load_faiss() -> ModuleType:
     """FAISS, imported when it is first needed, as it is slow to load."""
     with warnings.catch_warnings():
         # From Python 3.12 on, the types that SWIG builds into FAISS raise this warning; no caller can act on it.
@@ -315,7 +329,7 @@ def _faiss() -> ModuleType:
     return faiss
 
 
-def _centred(name: str, rows: Float[np.ndarray, "n d"], centre: Float[np.ndarray, " d"], first: int = 0) -> _Centred:
+def _centred(name: str, rows: Float[np.ndarray, "n d"], centre: Float[np.ndarray, " d"], first: int = 0) -> Centred:
     """The rows about the centre; `first` numbers the first. Raises `DataError` for a row that is not finite."""
     centred, norms = np.empty(rows.shape, np.float32), np.empty(len(rows))
     _centre(rows, centre, centred, norms)
@@ -324,7 +338,7 @@ def _centred(name: str, rows: Float[np.ndarray, "n d"], centre: Float[np.ndarray
     if not finite.all():
         row = first + int(odd[finite.argmin()])
         raise DataError(f"{name}: expected finite values, found NaN or infinity in row {row}; remove or mend it.")
-    return _Centred(centred, norms)
+    return Centred(centred, norms)
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})  # the norm's sum may take any order

@@ -78,8 +78,8 @@ def crossed_interval(
         p2, p3 = float(np.sum(share**2)), float(np.sum(share**3))
         spread = float(np.sum(np.square(share * (values.mean(axis=0) - mean))))
         terms.append((spread * p2 / (p2 - 2 * p3 + p2**2), 1 / p2 - 1))
-    half_width = _half_width(terms, level)
-    return Estimate(mean, mean - half_width, mean + half_width, seeds, groups)
+    width = half_width(terms, level)
+    return Estimate(mean, mean - width, mean + width, seeds, groups)
 
 
 def verdict(difference: Estimate) -> Literal["lower", "higher", "tie"]:
@@ -91,7 +91,17 @@ def verdict(difference: Estimate) -> Literal["lower", "higher", "tie"]:
     return "tie"
 
 
-def _half_width(terms: list[tuple[float, float]], level: float) -> float:
+def paired(ours: Float[np.ndarray, "seeds n"], theirs: Float[np.ndarray, "others n"]) -> Float[np.ndarray, "pairs n"]:
+    """Differences seed by seed, as far as both have seeds; what is one at every seed is so compared with each."""
+    if 1 not in (len(ours), len(theirs)):
+        shared = min(len(ours), len(theirs))
+        ours, theirs = ours[:shared], theirs[:shared]
+    differences: Float[np.ndarray, "pairs n"] = ours - theirs
+    return differences
+
+
+def half_width(terms: list[tuple[float, float]], level: float) -> float:
+    """t_ν sqrt(V) of a sum V of independent (variance, degrees of freedom), ν after Welch and Satterthwaite."""
     if not terms:
         return float("nan")
     variance = sum(variance for variance, _ in terms)

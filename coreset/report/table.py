@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -19,6 +19,9 @@ METHOD_NAMES = {
     "cut-random": "cut-random",
     "loss": "loss",
 }
+
+_ENOUGH = "enough for each AUC_pr, to 1%, and for each difference, to 0.1% or in sign"
+_TOO_FEW = "too few to know each AUC_pr to 1%, and each difference to 0.1% or in sign"
 
 _COVERS = {"lower": "better", "higher": "worse", "tie": "tie"}
 
@@ -43,7 +46,25 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         for method, figures in summary["coverage"].items()
     ]
     _print_table(summary, console, "\ncoverage of validation points", ("AUC_pr, Bohr",), covered)
-    console.print(_caption(summary["method"]), highlight=False)
+    told = (_caption(summary["method"]), sampled_queries(summary["coverage"].values()))
+    console.print(" ".join(filter(None, told)), highlight=False)
+
+
+def sampled_queries(measured: Iterable[Mapping[str, Any]]) -> str:
+    """How many queries some AUC_pr are of, and whether those were enough; nothing where a file does not say it."""
+    found = [(each, each["queries"]) for each in measured if "queries" in each]
+    if not found:
+        return ""
+    differences = [each["difference"]["queries"] for each, _ in found if "difference" in each]
+    enough = all(known["enough"] for known in (*(known for _, known in found), *differences))
+    told = f"{found[0][1]['asked']:,} queries"
+    widths = [(known["half_width"], each["auc"]) for each, known in found]
+    if all(width is not None for width, _ in widths):
+        told += f", of which another sample would change an AUC_pr by ±{max(w / v if v else 0 for w, v in widths):.1%}"
+    told += f": {_ENOUGH if enough else _TOO_FEW}."
+    # The intervals of the bias itself are in the file.
+    wrong = [each["bias"]["high"] / each["auc"] for each, _ in found if "bias" in each]
+    return f"{told} Those of large coresets are estimates, too high by at most {max(wrong):.1%}." if wrong else told
 
 
 def print_sweep(sweep: dict[str, Any], console: Console) -> None:

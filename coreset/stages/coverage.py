@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,11 +14,16 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Stage
 from coreset.corpus.kept import batches_of, read_kept
 from coreset.corpus.split import SnapshotSet
+from coreset.errors import WorkError
 from coreset.numerics.descriptors import Descriptor
+from coreset.numerics.query_sampling import Sample, doublings
 from coreset.stages.selection import kept_files
 
 _CURVE = 101
 """Points of the p–r curve that the manifest keeps."""
+
+FIRST, MOST = 2_000, 64_000
+"""Queries that `queries: auto` asks at first, about, and at most."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +39,35 @@ class Coverage(Stage):
     queries: int
     scaling: str
     descriptor: Descriptor
+    estimated: bool = False
+    """Whether each query is compared with some of the points: see `numerics.coverage_ivf`."""
 
     @property
     def title(self) -> str:
         return "coverage"
 
+    @property
+    def comparisons(self) -> int:
+        """Distances of each kept point, on average: to all queries, or to its cell's and to centres."""
+        if not self.estimated:
+            return self.queries
+        from coreset.numerics.coverage_ivf import CELLS, COMPARED, LOOKED_INTO
+
+        return CELLS + self.queries * LOOKED_INTO // CELLS + min(COMPARED, self.queries)
+
     def parameters(self) -> dict[str, Any]:
         groups = [snapshot.group for snapshot in self.against.snapshots]
-        return {
+        parameters = {
             "queries": self.queries,
             "scaling": self.scaling,
             "descriptor": asdict(self.descriptor),
             "groups": groups,
         }
+        if self.estimated:
+            from coreset.numerics.coverage_ivf import CELLS, COMPARED, LOOKED_INTO
+
+            parameters["ivf"] = {"cells": CELLS, "looked_into": LOOKED_INTO, "compared": COMPARED}
+        return parameters
 
     def inputs(self) -> dict[str, str]:
         return {"train": self.train.digest, "selection": self.selection.digest, "against": self.against.digest}
@@ -55,20 +76,38 @@ class Coverage(Stage):
         return [Part(batch.name, batch) for batch in batches_of(len(self.train.snapshots))]
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
-        from coreset.corpus.described import describe_points
-        from coreset.numerics.coverage import nearest
+        if self.estimated:
+            from coreset.numerics.coverage_ivf import estimate_over
 
-        queries, scale = self._queries
-        minima = np.full(len(queries), np.inf)
+            found = estimate_over(self._kept(part), self._cells)
+            minima = np.stack([found.distances, found.exact])
+        else:
+            from coreset.numerics.coverage import nearest
+
+            queries, _ = self._queries
+            minima = np.full(len(queries), np.inf)
+            for points in self._kept(part):
+                np.minimum(minima, nearest(points, queries), out=minima)
+        with path.open("wb") as file:
+            np.save(file, minima)
+        return {}
+
+    def _kept(self, part: Part) -> Iterator[np.ndarray]:
+        """Descriptors of what is kept of each snapshot, divided by the scale of each feature."""
+        from coreset.corpus.described import describe_points
+
+        _, scale = self._queries
         files = kept_files(self.selection, self.train)
         for snapshot in self.train.snapshots[part.payload.first : part.payload.stop]:
             selected = read_kept(files[snapshot.digest]).get(snapshot.digest)
             if selected is not None:
-                points = describe_points(snapshot, selected.index, self.descriptor).features
-                np.minimum(minima, nearest(points / scale, queries), out=minima)
-        with path.open("wb") as file:
-            np.save(file, minima)
-        return {}
+                yield describe_points(snapshot, selected.index, self.descriptor).features / scale
+
+    @cached_property
+    def _cells(self) -> Any:
+        from coreset.numerics.coverage_ivf import cells_of
+
+        return cells_of(self._queries[0])
 
     @cached_property
     def _queries(self) -> tuple[np.ndarray, np.ndarray]:
@@ -92,13 +131,15 @@ class Coverage(Stage):
     def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
         from coreset.numerics.coverage import summarise
 
-        coverage = summarise(_minima(folder, records))
+        merged = _minima(folder, records)
+        coverage = summarise(_found(merged))
         chosen = np.linspace(0, len(coverage.p) - 1, _CURVE).round().astype(int)
         return {
             "auc": coverage.auc,
             "queries": len(coverage.distances),
             "p": coverage.p[chosen].tolist(),
             "r": coverage.r[chosen].tolist(),
+            **({"bias": asdict(_bias(merged))} if self.estimated else {}),
         }
 
 
@@ -119,6 +160,29 @@ def query_indices(against: SnapshotSet, queries: int) -> list[np.ndarray]:
     return chosen
 
 
+def equal_share(against: SnapshotSet) -> int:
+    """Queries at most: equally many of each snapshot, as many as the smallest has."""
+    return len(against.snapshots) * min(snapshot.points for snapshot in against.snapshots)
+
+
+def numbers_to_ask(against: SnapshotSet, queries: int | str) -> list[int]:
+    """Numbers of queries to measure in turn, until one is enough: that which is stated alone, or with `auto` doublings.
+
+    Each asks again what those before it asked, and as many more.
+    """
+    if isinstance(queries, int):
+        return [queries]
+    # The variance within a snapshot needs two of its points.
+    most = min(equal_share(against), max(MOST, 2 * len(against.snapshots)))
+    return doublings(max(FIRST, 2 * len(against.snapshots)), most)
+
+
+def query_sample(against: SnapshotSet, queries: int) -> Sample:
+    """How the queries were drawn, for what sampling them leaves unknown."""
+    points = np.array([snapshot.points for snapshot in against.snapshots])
+    return Sample(np.array(_shares(against, queries)), points)
+
+
 def query_groups(against: SnapshotSet, queries: int) -> np.ndarray:
     """Number of the group of each query."""
     number = {name: i for i, name in enumerate(against.groups)}
@@ -126,12 +190,47 @@ def query_groups(against: SnapshotSet, queries: int) -> np.ndarray:
     return np.repeat(groups, _shares(against, queries))
 
 
+def distances_of(coverages: Sequence[Artifact]) -> np.ndarray:
+    """Distance of every query to each coreset, shape [coresets, queries], in the order of the queries."""
+    return np.stack([minima(each) for each in coverages])
+
+
 def minima(coverage: Artifact) -> np.ndarray:
-    """Distance of every query to the coreset, in the order of the queries."""
-    return _minima(coverage.folder, coverage.shards)
+    """Distance of every query to the coreset, as it is estimated where it is, in the order of the queries."""
+    return _found(_minima(coverage.folder, coverage.shards))
+
+
+def bias_of(coverages: Sequence[Artifact]) -> dict[str, float]:
+    """By how much the mean AUC_pr of some coresets is too high, `value`, `low` and `high`: zero where it is exact."""
+    exact = dict.fromkeys(("value", "low", "high"), 0.0)
+    return {name: float(np.mean([each.figures.get("bias", exact)[name] for each in coverages])) for name in exact}
+
+
+def bias_of_difference(ours: dict[str, float], theirs: dict[str, float]) -> float:
+    """By how much a difference of two may be wrong, either way, for the bias of each."""
+    return max(ours["high"] - theirs["low"], theirs["high"] - ours["low"])
 
 
 def _minima(folder: Path, records: Iterable[dict[str, Any]]) -> np.ndarray:
     shards = (np.load(folder / next(iter(record["files"])), allow_pickle=False) for record in records)
     merged: np.ndarray = np.minimum.reduce(list(shards))
     return merged
+
+
+def _found(minima: np.ndarray) -> np.ndarray:
+    """The distances: what an exact search writes, and the first row of what an estimate does."""
+    if minima.ndim == 1:
+        return minima
+    distances: np.ndarray = minima[0]
+    if missed := np.isinf(distances).sum():
+        raise WorkError(
+            f"coverage: expected every query to meet a point, found {missed} of {len(distances)} with none in the "
+            "cells they look into; raise coverage.exact_up_to, so that they are compared with every point."
+        )
+    return distances
+
+
+def _bias(minima: np.ndarray) -> Any:
+    from coreset.numerics.coverage_ivf import Estimated
+
+    return Estimated(*minima).bias

@@ -117,6 +117,7 @@ def stages(
                 "queries": 11,
                 "scaling": "standard",
                 "descriptor": wider,
+                "estimated": True,
             },
             set(),
         ),

@@ -192,6 +192,26 @@ def test_the_table_shows_every_method_with_its_error_verdict_and_coverage() -> N
     assert "2.000 ± 0.100" in defects
 
 
+def test_the_caption_says_how_many_queries_there_were_and_whether_they_sufficed() -> None:
+    assert "queries" not in shown(print_summary, summary())  # nothing where a file does not say it
+    told, enough = summary(), {"half_width": 0.001, "enough": True}
+    for each in told["coverage"].values():
+        each["queries"] = {"asked": 8000, **enough}
+        if "difference" in each:
+            each["difference"]["queries"] = enough
+    page = " ".join(shown(print_summary, told).split())
+    # 0.001 of the smallest AUC_pr, 0.1234.
+    assert "8,000 queries, of which another sample would change an AUC_pr by ±0.8%: enough for each AUC_pr" in page
+    assert "estimates" not in page
+    told["coverage"]["random"]["bias"] = {"value": 0.001, "low": 0.0005, "high": 0.002}
+    page = " ".join(shown(print_summary, told).split())
+    assert "Those of large coresets are estimates, too high by at most 1.6%." in page
+    told["coverage"]["grand"]["difference"]["queries"] = {"half_width": 0.5, "enough": False}
+    assert "±0.8%: too few to know" in " ".join(shown(print_summary, told).split())
+    told["coverage"]["ccs"]["queries"] = {"asked": 8000, "half_width": None, "enough": False}
+    assert "8,000 queries: too few to know" in " ".join(shown(print_summary, told).split())
+
+
 def test_the_table_fits_eighty_columns() -> None:
     assert max(map(len, shown(print_summary, summary(), width=80).split("\n"))) <= 80
     wide = shown(print_summary, summary(), width=80)

@@ -17,6 +17,7 @@ from coreset.report.figure import (
     significant,
 )
 from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, over_rates, points_with_intervals
+from coreset.report.table import sampled_queries
 
 
 def section(evidence: Evidence) -> Section:
@@ -145,7 +146,8 @@ def _table(evidence: Evidence, coverage: dict[float, dict[str, Any]], how: str) 
         "table-coverage",
         "AUC_pr, Bohr",
         f"The difference is paired query by query with {own}; its 95% interval is over coresets and trajectories, "
-        f"as far as there are several of each. Covers worse means that {own} lies nearer to the validation points.",
+        f"as far as there are several of each. Covers worse means that {own} lies nearer to the validation points. "
+        + sampled_queries(each for found in coverage.values() for each in found.values()),
         how,
         ("pruned: kept by", "points kept", "AUC_pr", "95% interval", f"minus {own}", "its interval", "verdict"),
         tuple(rows),
