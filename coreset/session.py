@@ -186,14 +186,17 @@ def _open_corpus(job_file: Path, job: Job) -> Corpus:
         raise RequestError(f"{job_file}: corpus.source: {error}") from None
 
 
+_BESIDE = frozenset({"sweep", "energy", "coverage"})
+"""Sections of a job that say what is measured beside its coreset: they leave no trace in it."""
+
+
 def package(session: Session, products: Products) -> None:
     """Writes `DIR/coreset` from the extracted shards."""
     train = session.split.train
     job = session.job
     recipe = {
         "name": job.name,
-        # What is measured beside it leaves no trace: the same coreset has the same bytes.
-        "job": {name: section for name, section in job_record(job).items() if name not in ("sweep", "energy")},
+        "job": {name: section for name, section in job_record(job).items() if name not in _BESIDE},
         "descriptor": job.descriptor.model_dump(mode="json"),
         "select": job.select.model_dump(mode="json", exclude={"proxy"}),
         "cutoff": products.cutoff,

@@ -15,13 +15,14 @@ import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from types import ModuleType
 from typing import Any, no_type_check
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from numba import njit
+from threadpoolctl import threadpool_limits
 
 from coreset.errors import DataError, RequestError
 from coreset.numerics.intervals import Estimate, crossed_interval
@@ -29,7 +30,7 @@ from coreset.numerics.intervals import Estimate, crossed_interval
 PIECE = 16384
 """Points that are centred at a time: bounds the memory beside the rows as given."""
 
-QUERIES, POINTS = 1024, 1024
+QUERIES, POINTS = 1024, 512
 """Rows of queries and of points in one matrix product, which then lies in the cache while it is looked through."""
 
 PROPOSED = 8
@@ -119,17 +120,12 @@ def nearest_over(
     Raises `RequestError` for rows of different lengths, where there are no points or no queries, and for `cuda` without
     a GPU that FAISS sees; `DataError` for a row that is not finite. Single shards may be empty.
     """
-    import torch
-
-    from coreset.numerics.products import one_thread
-
     queries, centre, x = centred_queries(queries)
     index = _gpu_index(queries.shape[1]) if device == "cuda" else None
     squared = np.full(len(queries), np.inf)
     step = -(-len(queries) // threads)
     seen = decided = 0
-    alone = partial(torch.set_num_threads, 1)  # what PyTorch takes is a setting of each thread
-    with ThreadPoolExecutor(threads, initializer=alone) as pool, one_thread():
+    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, user_api="blas"):
         each_part = map if threads == 1 else pool.map
         for piece, y in pieces_of(shards, centre, PIECE):
             seen += len(piece)
@@ -183,19 +179,17 @@ def lower_to_nearest(
     y: Centred,
 ) -> int:
     """Lower each squared distance to that from the nearest of these points; returns how many float64 decided."""
-    import torch
-
-    from coreset.numerics.products import product
-
     halves = np.where(y.norms**2 < _LARGE, y.norms**2 / 2, _LARGE).astype(np.float32)
     limits = _limits(squared, x.norms, queries.shape[1])
-    x_rows, y_rows = torch.from_numpy(x.rows), torch.from_numpy(y.rows)
+    space = np.empty(min(QUERIES, len(queries)) * min(POINTS, len(points)), np.float32)
     decided = 0
     for first in range(0, len(points), POINTS):
         few = slice(first, min(first + POINTS, len(points)))
         for start in range(0, len(queries), QUERIES):
             some = slice(start, min(start + QUERIES, len(queries)))
-            products = product(x_rows[some], y_rows[few]).numpy()
+            shape = some.stop - some.start, few.stop - few.start
+            products = space[: shape[0] * shape[1]].reshape(shape)
+            np.matmul(x.rows[some], y.rows[few].T, out=products)
             decided += _lower_where_near(
                 squared[some], limits[some], queries[some], x.norms[some], points[few], halves[few], products
             )

@@ -130,11 +130,9 @@ def estimate_over(shards: Iterable[Float[np.ndarray, "_ d"]], cells: Cells) -> E
     Shards are read one at a time; beside one of them memory holds the queries, and `DEALT` points, a few times.
     Raises `RequestError` for rows of another length than the queries', `DataError` for a row that is not finite.
     """
-    from coreset.numerics.products import one_thread
-
     queries, x, compared = cells.queries, cells.centred, cells.compared
     squared, exact = np.full((2, len(queries)), np.inf)
-    with threadpool_limits(1, user_api="blas"), one_thread():
+    with threadpool_limits(1, user_api="blas"):
         for points, y in _joined(pieces_of(shards, cells.centre, DEALT)):
             _lower_some(exact, compared, queries, x, points, y)
             cell = nearest_centres(y, cells.centres)

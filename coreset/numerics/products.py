@@ -1,11 +1,9 @@
 """Products of float32 matrices, and the dense layer made of them, at the full rate of the processor.
 
-By oneDNN where PyTorch has it: MKL, behind `torch.mm`, and the OpenBLAS that comes with NumPy choose their kernels by
-the maker of the processor as much as by what it can do, and run at half its rate on some that have AVX-512.
+By oneDNN where PyTorch has it: MKL, behind `torch.mm`, chooses its code by the maker of the processor, and leaves half
+of a vector unit of AVX-512 idle on one that is not Intel's.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -64,14 +62,3 @@ class _Affine(torch.autograd.Function):
             product(gradient.T, x.T) if wanted[1] else None,
             gradient.sum(0) if wanted[2] else None,
         )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch takes one thread for what the block computes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreset.numerics.products import Dense, by_onednn, one_thread, product
+from coreset.numerics.products import Dense, by_onednn, product
 
 
 @given(n=st.integers(0, 70), k=st.integers(0, 50), m=st.integers(1, 70), seed=st.integers(0, 2**16))
@@ -94,19 +94,3 @@ def test_autocast_and_bfloat16_are_left_to_pytorch() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(pair[0](x), pair[1](x))
         assert pair[0](x).dtype == torch.bfloat16
-
-
-def test_threads_are_given_back_also_after_an_error() -> None:
-    def fail() -> None:
-        with one_thread():
-            assert torch.get_num_threads() == 1
-            raise ZeroDivisionError
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    try:
-        with pytest.raises(ZeroDivisionError):
-            fail()
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
