@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,14 +76,14 @@ def pinned(threads: int = 1) -> dict[str, str]:
     return environment
 
 
-def apart(call: str, threads: int = 1, **given: Any) -> dict[str, Any]:
+def apart(call: str, threads: int = 1, environment: Mapping[str, str] | None = None, **given: Any) -> dict[str, Any]:
     """Calls `module:function` with JSON arguments in a process of its own: its JSON `result`, `seconds` and `peak`.
 
     `peak` is the most memory (bytes) that the process held resident; `seconds` do not count its start.
     """
     made = subprocess.run(
         [sys.executable, "-m", "benchmarks.apart", call, json.dumps(given)],
-        cwd=ROOT, env=pinned(threads), stdout=subprocess.PIPE, check=True, text=True,
+        cwd=ROOT, env={**pinned(threads), **(environment or {})}, stdout=subprocess.PIPE, check=True, text=True,
     )  # fmt: skip
     answer: dict[str, Any] = json.loads(made.stdout.splitlines()[-1])
     return answer

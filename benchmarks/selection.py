@@ -18,6 +18,11 @@ from coreset.stages.rows import select_file
 
 CCS: dict[str, Any] = {"method": "ccs", "prune": 0.99, "cutoff": 0.3}
 SHARDS = 100_000
+SCALAR = {
+    "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL AVX512_SPR "
+    "X86_V3 X86_V4"
+}
+"""Makes a NumPy that does not know these instructions."""
 
 
 def rows(quick: bool) -> list[Row]:
@@ -45,11 +50,19 @@ def rows(quick: bool) -> list[Row]:
         histogram, plain, many, sharded, tail, sorting = seconds
         larger = count * math.log(count) / (sorted_count * math.log(sorted_count))
         peaks = [peak(path) for path in (few, even)]
+        scalar = [
+            apart("benchmarks.selection:sort_some", environment=SCALAR, path=str(even), count=sorted_count)["result"]
+            for _ in range(rounds)
+        ]
     stage = f"CCS of {count:.0e} float32 scores from a file"
-    note = f"prune 0.99, cutoff 0.3, 100 strata; even in [0, 1). The sort: {sorted_count:.0e}, extrapolated n log n."
+    note = (
+        f"prune 0.99, cutoff 0.3, 100 strata; even in [0, 1). The sort: {sorted_count:.0e}, extrapolated n log n; it "
+        "takes vector instructions where the processor has them."
+    )
     return [
         row(stage, "time, of `np.histogram`'s (100 bins)", plain / histogram, at_most=1.5, note=note),
         row(stage, "speed, of the reference's argsort", sorting * larger / plain, at_least=50),
+        row(stage, "speed, of that argsort without vector instructions", np.array(scalar) * larger / plain),
         row(stage, "rate of one core", count / plain / 1e6, unit="million scores/s"),
         row(stage, "10,000 strata, time, of 100", many / plain, at_most=1.5),
         row(stage, f"{SHARDS:.0e} shards, time, of pieces of 2²⁰ rows", sharded / plain, at_most=1.5),
@@ -108,6 +121,14 @@ def by_sorting(scores: np.ndarray, prune: float, cutoff: float, strata: int) -> 
         chosen.append(rest[members[i][rng.permutation(len(members[i]))[:taken]]])
         budget -= taken
     return np.concatenate(chosen)
+
+
+def sort_some(path: str, count: int) -> float:
+    """Seconds of the reference CCS on the first scores of a file."""
+    scores = np.load(path, mmap_mode="r")[:count].copy()
+    begin = time.perf_counter()
+    by_sorting(scores, prune=0.99, cutoff=0.3, strata=100)
+    return time.perf_counter() - begin
 
 
 def peak(path: Path) -> int:
