@@ -56,6 +56,9 @@ intervals are made and how a claim is judged. The commands:
 
 {sweeps}
 
+Another version of coreset may add up in another order: its networks differ by rounding to begin with, and its figures
+within their intervals.
+
 The networks are small and trained for a set time, so the figures say how the methods compare under that budget, not how
 well a density can be learnt. Below each table stands how many networks its figures are means of. β was chosen on
 validation groups.{energies}
@@ -118,8 +121,8 @@ def head(sweeps: list[Evidence]) -> str:
         for evidence in sweeps
     )
     rows = [
-        "| corpus | hidden units | trained for | seeds | machine | date |",
-        "|---|---|---|---:|---|---|",
+        "| corpus | hidden units | trained for | seeds | machine | version | date |",
+        "|---|---|---|---:|---|---|---|",
         *map(made_row, sweeps),
     ]
     return HEAD.format(
@@ -141,6 +144,7 @@ def made_row(evidence: Evidence) -> str:
         "; ".join(lengths),
         few_or_many(cell["seeds"] for cell in compared(evidence)),
         f"{machine['processor']}, {machine['cores']} cores",
+        sweep["software"]["coreset-ray"],
         sweep["date"],
     ]
     return f"| {' | '.join(row)} |"

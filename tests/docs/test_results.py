@@ -83,11 +83,13 @@ def test_the_head_speaks_of_each_sweep(sweep, write):
     other = json.loads(json.dumps(sweep)) | {"name": "water-sweep", "date": "2027-01-02", "protocol_order": ["epochs"]}
     other["job"]["network"]["hidden"] = [7]
     other["machine"] = {"processor": "Another", "cores": 64, "memory_gib": 1}
+    other["software"]["coreset-ray"] = "7.0"
     for cell in other["cells"]:
         cell["seeds"] = 3
     table = rows(page(write(sweep), write(other, "other")), "# Results")
-    assert table[1] == ["Aluminium", "96 × 96", "3,000 steps; 10 epochs", "5", "Imaginary 3000, 2 cores", "2026-11-24"]
-    assert table[2] == ["Water", "7", "10 epochs", "3", "Another, 64 cores", "2027-01-02"]
+    run = ["96 × 96", "3,000 steps; 10 epochs", "5", "Imaginary 3000, 2 cores", "0.1.0", "2026-11-24"]
+    assert table[1] == ["Aluminium", *run]
+    assert table[2] == ["Water", "7", "10 epochs", "3", "Another, 64 cores", "7.0", "2027-01-02"]
 
 
 def test_a_sweep_of_epochs_alone_has_a_page(sweep, write):
