@@ -37,6 +37,8 @@ class Part:
     """Units that the progress bar counts for this part."""
     workers: int = 1
     """Processes that compute it together; more than one only in a Ray Train worker group."""
+    reads: str = ""
+    """What it reads before all else; a process that has read it makes the others that name the same, if it can."""
 
     @property
     def stem(self) -> str:

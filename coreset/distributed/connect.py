@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from coreset.errors import RequestError
@@ -63,3 +65,20 @@ def start(address: str = "auto", workers: int | None = None) -> None:
         raise RequestError(
             f"cluster.address: expected a running Ray cluster at {address!r}, found none ({error})."
         ) from None
+
+
+@contextmanager
+def reserved(bundles: Sequence[Mapping[str, float]]) -> Iterator[None]:
+    """Waits for these resources, if any, and holds them; no process takes part in it."""
+    from ray.util import placement_group, remove_placement_group
+
+    if not bundles:
+        yield
+        return
+    held = placement_group([dict(bundle) for bundle in bundles])
+    try:
+        while not held.wait(60):
+            pass
+        yield
+    finally:
+        remove_placement_group(held)

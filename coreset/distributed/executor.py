@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from coreset.artifacts.executor import Executor, Progress, SerialExecutor, Work
 from coreset.artifacts.stage import Part, Place, Stage
-from coreset.distributed.connect import start
+from coreset.distributed.connect import reserved, start
 from coreset.errors import CoresetError, RequestError, WorkError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 _FETCH = 2
 """Parts in flight per worker: the one it computes and the next, so that none waits behind a slow one at the end."""
 _ON_GPU = {"num_gpus": 1.0, "num_cpus": 1.0}
-"""What an actor reserves."""
+"""What an actor reserves where there are GPUs."""
 
 
 class RayExecutor(Executor):
@@ -38,6 +38,7 @@ class RayExecutor(Executor):
         self._workers = workers
         self._started = False
         self._group: TrainGroup | None = None
+        self._pool: list[Any] = []
 
     def __enter__(self) -> RayExecutor:
         return self
@@ -52,6 +53,7 @@ class RayExecutor(Executor):
                 self._end_group()
             ray.shutdown()
             self._started = False
+            self._pool = []
 
     @property
     def _device(self) -> str:
@@ -64,8 +66,6 @@ class RayExecutor(Executor):
         self._start()
         # The longest first, so that no worker is left alone with one at the end.
         ordered = sorted(parts, key=lambda each: -each[1].work)
-        if self._device == "cpu" and place == "actor":
-            place = "task"  # whose processes stay from stage to stage, while an actor's start anew
         if self._device == "cuda" and place != "train":
             self._end_group()
         mapped = {"task": self._tasks, "actor": self._actors, "train": self._train, "data": self._data}[place]
@@ -143,13 +143,25 @@ class RayExecutor(Executor):
 
         from coreset.distributed.parts import PartActor
 
-        actor = ray.remote(max_restarts=3, max_task_retries=3, **_ON_GPU)(PartActor)
-        pool = [actor.remote(work) for _ in range(min(self.workers, len(parts)))]
+        # Without GPUs they stay, as a process is slow to start, and reserve a CPU only while they work.
+        stay = self._device == "cpu"
+        options = {"num_cpus": 0, "scheduling_strategy": "SPREAD"} if stay else _ON_GPU
+        actor = ray.remote(max_restarts=3, max_task_retries=3, **options)(PartActor)
+        size = min(self.workers, len(parts))
+        self._pool += [actor.remote() for _ in range(size - len(self._pool))]
+        shared = [ray.put(work)]
+        done = False
         try:
-            self._drain(parts, lambda digest, part, member: member.produce.remote(digest, part), pool)
+            with reserved([{"CPU": 1.0}] * size if stay else []):
+                self._drain(
+                    parts, lambda digest, part, member: member.produce.remote(shared, digest, part), self._pool[:size]
+                )
+            done = True
         finally:
-            for member in pool:
-                ray.kill(member)
+            if not (done and stay):
+                for member in self._pool:
+                    ray.kill(member)
+                self._pool = []
 
     def _drain(
         self, parts: Sequence[tuple[str, Part]], submit: Callable[[str, Part, Any], ray.ObjectRef], pool: Sequence[Any]

@@ -37,14 +37,11 @@ def produce_sharing(shared: list[Any], digest: str, part: Part) -> None:
 
 
 class PartActor:
-    """Produces parts on a GPU, one after another; what a stage loads once, such as K networks, lives as long as it."""
+    """Produces parts one after another; what a stage loads once, such as K networks, lives as long as they come."""
 
-    def __init__(self, work: Work) -> None:
-        self._work = work
-
-    def produce(self, digest: str, part: Part) -> None:
+    def produce(self, shared: list[Any], digest: str, part: Part) -> None:
         """Produces the shard of one part."""
-        produce(self._work, digest, part)
+        produce_sharing(shared, digest, part)
 
 
 def map_parts(work: Work, parts: Sequence[tuple[str, Part]]) -> Iterator[Part]:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from coreset.artifacts.executor import Work
 from coreset.artifacts.stage import Part
+from coreset.distributed.connect import reserved
 from coreset.distributed.context import Ended, RemoteContext
 from coreset.errors import CoresetError, WorkError
 from coreset.learning.team import Team
@@ -26,6 +26,8 @@ _ATTEMPTS = 3
 """How often a part is begun whose workers die."""
 _FAILURES = 100
 """How often a group is started again; what ends it again and again is found by the attempts at its part."""
+_READERS = 4
+"""Processes that read for those that train, at most, without GPUs."""
 _LOOK = 0.5
 """Seconds between two looks at what is done."""
 _PATIENCE = 2.0
@@ -55,8 +57,9 @@ class Queue:
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[Taken] = deque()
+        self._waiting: list[Taken] = []
         self._taken: dict[int, Taken] = {}
+        self._read: dict[int, str] = {}
         self._numbers = 0
         self._total = 0.0
         self._failure: CoresetError | None = None
@@ -131,11 +134,24 @@ class Queue:
 
     def _next(self, team: int, rank: int, life: str, finished: int | None) -> Taken | None:
         if rank == 0 and team not in self._taken and self._waiting:
-            self._taken[team] = self._waiting.popleft()
+            self._taken[team] = self._waiting.pop(self._choose(team))
             self._taken[team].life = life
+            self._read[team] = self._taken[team].part.reads
             self._changed.notify_all()
         taken = self._taken.get(team)
         return taken if taken is not None and taken.life == life and taken.number != finished else None
+
+    def _choose(self, team: int) -> int:
+        """Which of those that wait: one of what the team has read, else of what no other team has, else the first.
+
+        So what several trainings read is described once, as far as there is other work for the other teams.
+        """
+        wanted = [taken.part.reads for taken in self._waiting]
+        own = self._read.get(team)
+        others = {reads for other, reads in self._read.items() if other != team}
+        same = (i for i, reads in enumerate(wanted) if reads and reads == own)
+        new = (i for i, reads in enumerate(wanted) if reads not in others)
+        return next(same, next(new, 0))
 
 
 class TrainGroup:
@@ -149,9 +165,11 @@ class TrainGroup:
         self._device = device
         # One CPU stays free for the readers: trainings on every CPU would starve them, and wait for ever.
         cpus = ray.cluster_resources().get("CPU", 1.0)
-        self._free = 1.0 if device == "cuda" else min(1.0, cpus / 2)
+        free = min(1.0, cpus / 2)
+        # Several read on it at a time, for those that wait for their points do not compute.
+        self._reader = 1.0 if device == "cuda" else free / min(ranks, _READERS)
         # The ranks themselves reserve no CPU, so that other stages run while they wait.
-        share = min(1.0, (cpus - self._free) / ranks)
+        share = min(1.0, (cpus - free) / ranks)
         self._bundles = [] if device == "cuda" else [{"CPU": share}] * ranks
         # A zero-CPU actor, for it only counts; the readers need the processor.
         self._queue = ray.remote(num_cpus=0)(Queue).remote()
@@ -169,7 +187,7 @@ class TrainGroup:
         import ray
 
         seen = 0.0
-        with _reserved(self._bundles) if self._bundles else nullcontext():
+        with reserved(self._bundles):
             ray.get(self._queue.offer.remote([ray.put(work)], list(parts)))
             while self._thread.is_alive():
                 total, done, failure = ray.get(self._queue.read.remote(_LOOK))
@@ -200,7 +218,7 @@ class TrainGroup:
         else:
             # Memory alone, which spreads the ranks over the nodes as evenly as CPUs would.
             resources = {"CPU": 0.0, "memory": ray.cluster_resources().get("memory", 1.0) // (self.ranks + 1)}
-        config = {"queue": self._queue, "size": self.size, "reader_cpus": self._free}
+        config = {"queue": self._queue, "size": self.size, "reader_cpus": self._reader}
         with tempfile.TemporaryDirectory(prefix="coreset-train-") as storage:
             trainer = DataParallelTrainer(
                 _train_rank,
@@ -215,20 +233,6 @@ class TrainGroup:
                 trainer.fit()
             except Exception as error:
                 self._outcome.append(error)
-
-
-@contextmanager
-def _reserved(bundles: Sequence[dict[str, float]]) -> Iterator[None]:
-    """Waits for these resources and holds them; no process takes part in it."""
-    from ray.util import placement_group, remove_placement_group
-
-    held = placement_group(list(bundles))
-    try:
-        while not held.wait(60):
-            pass
-        yield
-    finally:
-        remove_placement_group(held)
 
 
 def _backend(device: str) -> Any:

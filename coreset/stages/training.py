@@ -78,7 +78,8 @@ class Training(Stage):
         points = self.train.points if self.selection is None else self.selection.figures["kept"]
         steps = self.length.steps
         work = steps * self.settings["batch"] if steps is not None else (self.length.epochs or 0) * points
-        return [Part("model", work=float(work), workers=self._workers)]
+        reads = repr((self.inputs(), self.settings["window"]))
+        return [Part("model", work=float(work), workers=self._workers, reads=reads)]
 
     @property
     def _workers(self) -> int:

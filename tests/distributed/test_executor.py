@@ -139,6 +139,7 @@ def test_actors_have_gpus_for_themselves_and_end_with_their_stage(
     """As on GPUs, with CPUs in their place."""
     ended: list[bool] = []
     monkeypatch.setattr(executor, "_ON_GPU", {"num_cpus": 1.0})
+    monkeypatch.setattr(ray_executor, "_pool", [])
     monkeypatch.setattr(RayExecutor, "_device", "cuda")
     monkeypatch.setattr(RayExecutor, "_end_group", lambda self: ended.append(True))
     for fail in ("", "data"):
@@ -148,7 +149,7 @@ def test_actors_have_gpus_for_themselves_and_end_with_their_stage(
     (alone,) = materialize_all([ActorProbe(4)], root=tmp_path / "serial", executor=SerialExecutor())
     assert contents(made.folder) == contents(alone.folder)
     for _ in range(600):
-        if ray.available_resources()["CPU"] == 2:
+        if ray.available_resources().get("CPU") == 2:
             return
         time.sleep(0.1)
     pytest.fail("actors keep their CPUs")

@@ -1,16 +1,20 @@
 """Teams of Ray Train workers: several processes train one network; they fail together, and end together."""
 
+import asyncio
 import operator
 import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import Artifact
@@ -19,6 +23,7 @@ from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.split import split
 from coreset.corpus.store import Corpus
 from coreset.distributed.executor import RayExecutor
+from coreset.distributed.train import Queue
 from coreset.errors import DataError, RequestError, WorkError
 from coreset.learning.network import load
 from coreset.numerics.descriptors import Descriptor
@@ -255,3 +260,66 @@ def test_workers_import_their_libraries_before_they_can_be_interrupted(ray_execu
 
 def _imported(_: int) -> set[str]:
     return {"numpy", "pandas", "pyarrow", "numba"} - set(sys.modules)
+
+
+def _taken_in_turn(reads: str, teams: int) -> list[list[str]]:
+    """What each team makes of parts that read these, if all take equally long."""
+
+    async def drive() -> list[list[str]]:
+        queue = Queue()
+        await queue.offer(["work"], [("digest", Part(f"{each}{i}", reads=each)) for i, each in enumerate(reads)])
+        made: list[list[str]] = [[] for _ in range(teams)]
+        finished: list[int | None] = [None] * teams
+        for turn in range(len(reads)):
+            team = turn % teams
+            taken = await queue.take(team, 0, "life", finished[team])
+            assert taken is not None
+            made[team].append(taken.part.name)
+            finished[team] = taken.number
+        for team in range(teams):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(queue.take(team, 0, "life", finished[team]), 0.01)
+        assert (await queue.read(0.0))[1]
+        return made
+
+    return asyncio.run(drive())
+
+
+def test_what_several_trainings_read_is_read_by_one_team_as_far_as_there_is_other_work() -> None:
+    assert _taken_in_turn("aaabbb", 2) == [["a0", "a1", "a2"], ["b3", "b4", "b5"]]
+    assert _taken_in_turn("abcabc", 2) == [["a0", "a3", "c2"], ["b1", "b4", "c5"]]
+    # One alone keeps nobody waiting.
+    assert _taken_in_turn("aaaa", 2) == [["a0", "a2"], ["a1", "a3"]]
+    assert _taken_in_turn("aaaaab", 2) == [["a0", "a1", "a3"], ["b5", "a2", "a4"]]
+
+
+@given(st.text("abc", min_size=1, max_size=12), st.integers(1, 4))
+def test_every_part_is_taken_once(reads: str, teams: int) -> None:
+    made = _taken_in_turn(reads, teams)
+    assert sorted(name for names in made for name in names) == sorted(f"{each}{i}" for i, each in enumerate(reads))
+
+
+def test_a_team_that_was_started_again_takes_up_its_own_part_and_no_other_rank_runs_ahead() -> None:
+    async def drive() -> None:
+        queue = Queue()
+        await queue.offer(["work"], [("digest", Part(name, workers=2)) for name in ("a", "b")])
+        first = await queue.take(0, 0, "one", None)
+        assert first is not None and first.part.name == "a"
+        assert await queue.take(0, 1, "one", None) == first
+        # The team dies and starts again: its second rank waits for the first.
+        waiting = asyncio.ensure_future(queue.take(0, 1, "two", None))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        again = await queue.take(0, 0, "two", None)
+        assert again is not None and again.number == first.number
+        assert (await waiting) == again
+        assert (await queue.take(0, 0, "two", again.number)).part.name == "b"  # type: ignore[union-attr]
+        await queue.take(0, 0, "three", None)
+        assert await queue.take(0, 0, "four", None) is not None
+        assert await queue.take(0, 0, "five", None) is None
+        _, _, failure = await queue.read(0.0)
+        assert isinstance(failure, WorkError)
+        assert str(failure) == "b: begun 3 times, and ended by this: a worker died"
+        assert not await queue.report(1.0)
+
+    asyncio.run(drive())

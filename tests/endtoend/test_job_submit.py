@@ -98,18 +98,16 @@ print(json.dumps({"actors": sorted(actors), "tasks": sorted(tasks)}))
 """
 
 
-def test_training_ran_in_ray_train_reading_in_ray_data_all_else_in_tasks(head: tuple[str, str]) -> None:
+def test_training_ran_in_ray_train_scoring_in_actors_reading_in_ray_data(head: tuple[str, str]) -> None:
     """After the job of the test before: Ray's own record of what ran."""
     command = [sys.executable, "-c", LISTING, head[1]]
     listed = subprocess.run(
         command, env={**os.environ, **TOKEN}, capture_output=True, text=True, check=True, timeout=60
     )
     ran = json.loads(listed.stdout)
-    # Without a GPU there is nothing that an actor would hold better than a task's process does.
-    assert "RayTrainWorker" in ran["actors"]
-    assert "PartActor" not in ran["actors"]
+    assert {"RayTrainWorker", "PartActor"} <= set(ran["actors"])
     assert any("ReadRequests" in task for task in ran["tasks"]), ran["tasks"]
-    assert "produce_sharing" in ran["tasks"]
+    assert any(task.endswith("PartActor.produce") for task in ran["tasks"])
 
 
 def test_a_relative_output_inside_a_job_is_refused(place: Any, head: tuple[str, str]) -> None:
