@@ -32,7 +32,7 @@ NONE = (
 def rows(quick: bool) -> list[Row]:
     """The run, its start-up, the run again, and the shards of a stage of many trivial parts."""
     work = NONE if quick else SOME
-    rounds = 1 if quick else 3
+    rounds = 1 if quick else 2
     serial, whole, start, again, first = [], [], [], [], []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="coreset-run-") as folder:

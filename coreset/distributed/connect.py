@@ -23,6 +23,8 @@ _SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # Milliseconds after which a local Ray ends idle workers: by default one second, so that each stage starts its own.
     "RAY_idle_worker_killing_time_threshold_ms": "600000",
+    # Processes that a local Ray starts at a time; its default, one per CPU, is also what its warning of many counts by.
+    "RAY_worker_maximum_startup_concurrency": "64",
 }
 """Of the environment, unless the user has set them."""
 
