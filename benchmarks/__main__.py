@@ -24,7 +24,7 @@ from benchmarks.page import hardware, page, print_rows
 
 NAMES = (
     *("gradient_norms", "precision", "descriptors", "training", "selection", "coverage", "extraction"),
-    *("run", "growth", "plan", "endtoend"),
+    *("machine", "run", "growth", "plan", "endtoend"),
 )
 RECORD = ROOT / "docs" / "performance.json"
 SCALE = ROOT / "docs" / "scale.md"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -71,3 +71,7 @@ class SlabReader:
         index = self.indices(slab)
         density = open_corpus(self.points.corpus).density(snapshot, slab.start, slab.stop)[index - slab.start]
         return features_table(describe_points(snapshot, index, self.descriptor).features, density)
+
+    def together(self, slabs: Sequence[Slab]) -> pa.Table:
+        """The table of several slabs, one after another."""
+        return pa.concat_tables([self(slab) for slab in slabs])

@@ -35,7 +35,6 @@ def import_libraries() -> None:
     Ray Data cancels the reads that nobody waits for any longer. One that is cancelled while it imports leaves half an
     import of NumPy or pandas behind, neither of which can be imported again: all later tasks of that worker would fail.
     """
-    import coreset.corpus.described
     import coreset.distributed.data  # noqa: F401
 
 

@@ -6,6 +6,7 @@ constant, not by how the corpus is stored, so the order of training does not dep
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,3 +36,19 @@ def slabs_of(snapshot: str, digest: str, points: int, kept: np.ndarray | None = 
     return [
         Slab(snapshot, digest, s, min(s + SLAB, points), rows) for s, rows in zip(starts, counts, strict=True) if rows
     ]
+
+
+def in_groups(slabs: Iterable[Slab], rows: int = SLAB) -> list[list[Slab]]:
+    """Consecutive slabs in groups of at most `rows` that are to be read, or one of them that has more.
+
+    Of a coreset a slab may hold a few rows, and whatever is read at a time costs some milliseconds beside them.
+    """
+    groups: list[list[Slab]] = []
+    filled = rows
+    for slab in slabs:
+        if filled + slab.rows > rows:
+            groups.append([])
+            filled = 0
+        groups[-1].append(slab)
+        filled += slab.rows
+    return groups

@@ -147,14 +147,14 @@ def _feed(stage: Training, context: Context) -> Any:
     """The points of a training; several seeds in turn that train on the same points read and describe them once."""
     from coreset.corpus.described import SlabReader
     from coreset.learning.feed import Feed
-    from coreset.learning.slabs import slabs_of
+    from coreset.learning.slabs import in_groups, slabs_of
 
     kept = None if stage.selection is None else kept_files(stage.selection, stage.train)
     team = context.team
     reader = SlabReader(stage.train, stage.descriptor, kept, (team.rank, team.size))
 
     def read(slabs: Any) -> Any:
-        return context.read(reader, slabs)
+        return context.read(reader.together, in_groups(slabs))
 
     key = repr((stage.inputs(), stage.descriptor, stage.settings["window"], stage.cache, team.rank, team.size))
     if key not in context.memory:

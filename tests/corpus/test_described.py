@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from coreset.corpus.described import SlabReader, describe_points, features_table
@@ -118,3 +119,10 @@ def test_a_table_holds_one_list_of_features_per_point() -> None:
     assert table.column("features").to_pylist() == features.tolist()
     assert table.column("density").to_pylist() == [0.0, 1.0, 2.0, 3.0]
     assert table.column("features").type.list_size == 3
+
+
+def test_slabs_together_are_the_slabs_one_after_another(small_corpus: Corpus) -> None:
+    points = SnapshotSet(small_corpus.path, small_corpus.select("train/*"))
+    slabs = [slab for each in points.snapshots[:3] for slab in slabs_of(each.name, each.digest, each.points)]
+    reader = SlabReader(points, Descriptor(neighbours=4))
+    assert reader.together(slabs).equals(pa.concat_tables([reader(slab) for slab in slabs]))

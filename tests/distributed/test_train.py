@@ -259,7 +259,7 @@ def test_workers_import_their_libraries_before_they_can_be_interrupted(ray_execu
 
 
 def _imported(_: int) -> set[str]:
-    return {"numpy", "pandas", "pyarrow", "numba"} - set(sys.modules)
+    return {"numpy", "pandas", "pyarrow"} - set(sys.modules)
 
 
 def _taken_in_turn(reads: str, teams: int) -> list[list[str]]:
