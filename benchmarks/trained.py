@@ -8,9 +8,9 @@ from pathlib import Path
 from benchmarks.harness import ROOT
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.materialize import materialize_all
-from coreset.config import load_job
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
+from coreset.job_file import load_job
 from coreset.stages.scoring import Scoring
 from coreset.stages.training import Length, Training
 

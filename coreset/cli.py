@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -92,10 +91,10 @@ def reports_errors(command: F) -> F:
 def run(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Everything, in order: train, score, select, measure, extract. Run again to resume."""
     from coreset.atomic import write_json
+    from coreset.checks import check_energies_of_run
     from coreset.report.table import print_summary
     from coreset.session import open_session, package
     from coreset.summary import summarise
-    from coreset.workflow import check_energies_of_run
 
     session = open_session(job, out, store, overrides)
     check_energies_of_run(session.job, str(job))
@@ -121,10 +120,12 @@ def run(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, .
 def sweep(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Methods × pruning rates × seeds, and studies of single settings. Run again to resume."""
     from coreset.atomic import write_json
+    from coreset.checks import check_sweep
+    from coreset.job_file import sweep_command
     from coreset.report.table import print_sweep
     from coreset.session import open_session, package
     from coreset.summary import summarise
-    from coreset.sweep import Sweep, check_sweep
+    from coreset.sweep import Sweep
     from coreset.sweep_summary import summarise_sweep
 
     session = open_session(job, out, store, overrides)
@@ -135,7 +136,7 @@ def sweep(job: Path, out: Path | None, store: Path | None, overrides: tuple[str,
         own = pipeline.run()
         package(session, own)
         write_json(session.folder.summary, summarise(pipeline, own))
-        figures = summarise_sweep(swept, products, session.folder.path, _sweep_command(job, out, store, overrides))
+        figures = summarise_sweep(swept, products, session.folder.path, sweep_command(job, out, store, overrides))
         write_json(session.folder.sweep, figures)
     if as_json:
         click.echo(json.dumps(figures, indent=1))
@@ -206,10 +207,11 @@ def plan(
     from coreset import plan as planning
     from coreset.calibration import calibrate as measure
     from coreset.calibration import stored_rates
+    from coreset.checks import check_energies_of_run, check_sweep
     from coreset.report.plan import print_plan
     from coreset.session import open_session
-    from coreset.sweep import Sweep, check_sweep
-    from coreset.workflow import Pipeline, check_energies_of_run
+    from coreset.sweep import Sweep
+    from coreset.workflow import Pipeline
 
     session = open_session(job, out, store, overrides)
     session.folder.expect_free_for(session.job.name)
@@ -379,15 +381,6 @@ def verify(destination: Path, as_json: bool) -> None:
         click.echo(json.dumps({"files": len(files), "rows": rows}))
     else:
         click.echo(f"{destination}: {len(files)} files and {rows:,} rows are as the manifest states.")
-
-
-def _sweep_command(job: Path, out: Path | None, store: Path | None, overrides: Sequence[str]) -> str:
-    """The command as it was given, to be typed again; where pseudopotentials lie is nobody's business."""
-    from coreset.config import without_folder
-
-    given = [("--out", str(out)) if out else (), ("--store", str(store)) if store else ()]
-    given += [("--set", without_folder(each)) for each in overrides]
-    return shlex.join(["coreset", "sweep", str(job), *(word for each in given for word in each)])
 
 
 def _executor(job: Job | None) -> RayExecutor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coreset.artifacts.executor import which_next
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import is_done
 from coreset.artifacts.stage import Stage
@@ -173,20 +174,24 @@ class _Model:
         """Seconds from the call to its end on so many workers, and the sum of those of its parts."""
         place = stages[0].place
         start, first = (0.0, 0.0) if started else (self.rates.start[place], self.rates.first[place])
-        taken = list(self._in_groups(stages, workers) if place == "train" else self._in_turn(stages, workers))
+        taken = (self._in_groups if place == "train" else self._in_turn)(stages, workers)
         busy = [first + seconds for seconds in taken if seconds]
         return start + max(busy, default=0.0), sum(busy)
 
-    def _in_groups(self, stages: Sequence[Stage], workers: int) -> Iterator[float]:
-        """Seconds of each worker: rank r trains r, r + W, …, and reads again where the points are not those before."""
-        for rank in range(workers):
-            seconds, read = 0.0, None
-            for stage in sorted(stages, key=lambda each: -_work(each))[rank::workers]:
-                seconds += sum(self._parts(stage))
-                points = repr((stage.inputs(), stage.settings["window"])) if isinstance(stage, Training) else ""
-                if points != read:
-                    seconds, read = seconds + self._read(stage), points
-            yield seconds
+    def _in_groups(self, stages: Sequence[Stage], workers: int) -> list[float]:
+        """Seconds of each worker: whoever is free takes the next training, one of what it has read if it can."""
+        busy, read = [0.0] * workers, [""] * workers
+        waiting = sorted(stages, key=lambda each: -_work(each))
+        wanted = [stage.parts()[0].reads for stage in waiting]
+        while waiting:
+            rank = busy.index(min(busy))
+            chosen = which_next(wanted, read[rank], set(read[:rank] + read[rank + 1 :]))
+            stage, points = waiting.pop(chosen), wanted.pop(chosen)
+            if not points or points != read[rank]:
+                busy[rank] += self._read(stage)
+            busy[rank] += sum(self._parts(stage))
+            read[rank] = points
+        return busy
 
     def _in_turn(self, stages: Sequence[Stage], workers: int) -> list[float]:
         """Seconds of each worker: whoever is free takes the next part."""

@@ -16,15 +16,17 @@ from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import is_done, materialize_all
 from coreset.artifacts.stage import Stage
-from coreset.config import Job, load_job
+from coreset.checks import check
+from coreset.config import Job
 from coreset.corpus.split import Split, split
 from coreset.corpus.store import Corpus
 from coreset.energies.engine import Engine, Settings
 from coreset.errors import CoresetError, RequestError
 from coreset.folder import RECORD, RunFolder
+from coreset.job_file import job_record, load_job
 from coreset.publishing.card import dataset_card
 from coreset.publishing.package import write_package
-from coreset.workflow import Pipeline, Products, check, energy_points, job_record
+from coreset.workflow import Pipeline, Products, energy_points
 
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 """Whether this process is the entry point of a Ray job: it works in a temporary copy of the working folder."""

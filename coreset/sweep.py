@@ -14,14 +14,12 @@ from typing import Any
 from coreset.artifacts.manifest import Artifact
 from coreset.config import Job
 from coreset.corpus.split import SnapshotSet
-from coreset.errors import RequestError
 from coreset.methods import METHODS
-from coreset.methods.budget import keep
 from coreset.stages.fields import Fields
 from coreset.stages.histogram import ScoreHistogram
 from coreset.stages.selection import Selection
 from coreset.stages.training import Length, Training
-from coreset.workflow import Energies, Pipeline, Proxies, check, choose_cutoffs, legal_cutoffs
+from coreset.workflow import Energies, Pipeline, Proxies, choose_cutoffs
 
 METHODS_STUDY = "methods"
 """The study that compares the methods at all rates."""
@@ -173,7 +171,7 @@ class Sweep:
 
     def cutoffs(self, scores: Artifact) -> dict[float, tuple[float, Proxies | None]]:
         """β at every rate, from validation groups and the job's own scores alone."""
-        pipelines = [self._at(rate) for rate in self.rates]
+        pipelines = [self.at(rate) for rate in self.rates]
         return dict(zip(self.rates, choose_cutoffs(pipelines, scores), strict=True))
 
     def cells(self, cutoffs: Mapping[float, float]) -> dict[Cell, Wanted]:
@@ -350,7 +348,7 @@ class Sweep:
 
     def _selection(self, cell: Cell, run: int, scores: Artifact | None) -> Selection:
         strata = self.job.select.strata if cell.strata is None else cell.strata
-        pipeline = self._at(cell.rate, strata=strata)
+        pipeline = self.at(cell.rate, strata=strata)
         # Where nothing is cut, cut-random is random points to the last bit: one coreset, one training.
         method = "random" if cell.method == "cut-random" and not cell.cutoff else cell.method
         return pipeline.selection(method, pipeline.seed(run), scores, cell.cutoff or 0.0)
@@ -363,55 +361,11 @@ class Sweep:
             changed = self.job.sweep.noise.recipes[cell.recipe].model_dump(exclude_none=True)
         return self.pipeline.training(f"evaluation {run}", length, selection, "sweep runs", changed)
 
-    def _at(self, rate: float, **select: Any) -> Pipeline:
+    def at(self, rate: float, **select: Any) -> Pipeline:
+        """The pipeline of the job pruned at this rate, with other settings of `select` if any are given."""
         return self._variant(select={"prune": rate, **select}, evaluation={"methods": self.methods})
 
     def _variant(self, **sections: dict[str, Any]) -> Pipeline:
         """The pipeline of the same job with some settings changed."""
         changed = {name: getattr(self.job, name).model_copy(update=values) for name, values in sections.items()}
         return replace(self.pipeline, job=self.job.model_copy(update=changed))
-
-
-def check_sweep(sweep: Sweep, place: str) -> None:
-    """Raises RequestError for a rate or a setting that the corpus or the sweep cannot meet, before any computing."""
-    split, job = sweep.pipeline.split, sweep.job
-    for rate in sweep.rates:
-        check(sweep._at(rate).job, split.train, split.validation, f"{place}: at the sweep's rate {rate:g}")
-    studies = job.sweep.studies
-    for rate in studies.rates:
-        budget = keep(split.train.points, rate)
-        for cutoff in studies.cutoffs:
-            if not legal_cutoffs((cutoff,), split.train.points, budget):
-                raise RequestError(
-                    f"{place}: sweep.studies.cutoffs: expected cuts that leave the {budget:,} points that are kept at "
-                    f"{rate:g}, found {cutoff:g} of {split.train.points:,}; leave it out, or study higher rates."
-                )
-        for strata in studies.strata:
-            if strata > budget:
-                raise RequestError(
-                    f"{place}: sweep.studies.strata: expected at most the {budget:,} points that are kept at {rate:g}, "
-                    f"found {strata}; leave it out."
-                )
-    _check_energy(sweep, place)
-
-
-def _check_energy(sweep: Sweep, place: str) -> None:
-    """What the job states has to be of some cell; of defaults, where energies are computed, one has to be."""
-    job = sweep.job
-    wanted: dict[str, tuple[Sequence[Any], Sequence[Any]]] = {
-        "rates": (job.energy.rates, job.sweep.rates),
-        "methods": (job.energy.methods, ("full", *job.sweep.methods)),
-    }
-    for name, (asked, given) in wanted.items():
-        lost = [each for each in asked if each not in given]
-        stated = name in job.energy.model_fields_set
-        if lost and (stated or (sweep.pipeline.engine is not None and lost == list(asked))):
-            raise RequestError(
-                f"{place}: energy.{name}: expected {name} of the sweep, {', '.join(map(str, given))}, found "
-                f"{', '.join(map(str, lost))}; leave them out, or add them to sweep.{name}."
-            )
-    if job.energy.seeds > job.sweep.seeds and "seeds" in job.energy.model_fields_set:
-        raise RequestError(
-            f"{place}: energy.seeds: expected at most sweep.seeds, {job.sweep.seeds}, found {job.energy.seeds}; lower "
-            "it, or raise sweep.seeds."
-        )

@@ -16,10 +16,10 @@ from coreset.artifacts.manifest import Artifact, software
 from coreset.atomic import replacing
 from coreset.corpus.split import SnapshotSet
 from coreset.estimates import KINDS, bounds, by_kind, difference, figure, measured, members, parts
+from coreset.job_file import job_record
 from coreset.learning.network import Architecture
 from coreset.summary import corpus_figures, coverage_figures, cutoff_figures, score_figures
 from coreset.sweep import METHODS_STUDY, NOISE_STUDY, Cell, Sweep, SweepProducts, cell_id
-from coreset.workflow import job_record
 
 TARGET = 1.05
 """The validation error to be reached, as a multiple of what the whole corpus reaches in the end."""

@@ -16,7 +16,6 @@ from coreset.artifacts.stage import Stage
 from coreset.config import Job
 from coreset.corpus.split import SnapshotSet, Split
 from coreset.energies.engine import Engine
-from coreset.errors import RequestError
 from coreset.methods import METHODS
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
@@ -26,7 +25,6 @@ from coreset.stages.coverage import (
     bias_of,
     bias_of_difference,
     distances_of,
-    equal_share,
     numbers_to_ask,
     query_sample,
 )
@@ -386,51 +384,6 @@ def _stated(pipeline: Pipeline) -> float:
     return 0.0 if cutoff == "auto" else cutoff
 
 
-def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> None:
-    """Raises RequestError for a budget that the corpus cannot meet, before anything is computed."""
-    budget = keep(points.points, job.select.prune)
-    names = {job.select.method, *job.evaluation.methods}
-    takes_cutoff = any("cutoff" in METHODS[name].parameters for name in names)
-    proxied = takes_cutoff and job.select.cutoff == "auto"
-    if ("ccs" in names or proxied) and budget < job.select.strata:
-        raise RequestError(
-            f"{place}: select.prune: expected to keep at least one point per stratum ({job.select.strata}), found "
-            f"{budget} of {points.points} points at {job.select.prune}; prune less or lower select.strata."
-        )
-    cutoffs = job.select.proxy.cutoffs if job.select.cutoff == "auto" else (job.select.cutoff,)
-    if takes_cutoff and not legal_cutoffs(cutoffs, points.points, budget):
-        raise RequestError(
-            f"{place}: select.cutoff: expected a cut that leaves the {budget} points that are kept, "
-            f"found {min(cutoffs)} of {points.points}; cut less or prune more."
-        )
-    if "random-snapshots" in names and len(points.snapshots) < 2:
-        raise RequestError(
-            f"{place}: evaluation.methods: random-snapshots needs two snapshots or more, found one; leave it out."
-        )
-    queries, most = job.coverage.queries, equal_share(against)
-    if queries != "auto" and queries > most:
-        raise RequestError(
-            f"{place}: coverage.queries: expected at most {most}, an equal share of each of the "
-            f"{len(against.snapshots)} validation snapshots, found {queries}; ask for fewer."
-        )
-
-
-def check_energies_of_run(job: Job, place: str) -> None:
-    """Raises RequestError where the energies that a job states are of networks that its run does not train."""
-    stated, compared = job.energy.model_fields_set, job.evaluation
-    lost = [name for name in job.energy.methods if name not in (*compared.methods, job.select.method)]
-    if lost and "methods" in stated:
-        raise RequestError(
-            f"{place}: energy.methods: expected methods of evaluation.methods, {', '.join(compared.methods)}, found "
-            f"{', '.join(lost)}; leave them out, or add them there."
-        )
-    if job.energy.seeds > compared.seeds and "seeds" in stated:
-        raise RequestError(
-            f"{place}: energy.seeds: expected at most evaluation.seeds, {compared.seeds}, found {job.energy.seeds}; "
-            "lower it, or raise evaluation.seeds."
-        )
-
-
 def energy_points(job: Job, split: Split) -> dict[str, SnapshotSet]:
     """The snapshots of each test set whose energies the job asks for."""
     section = job.energy
@@ -441,14 +394,3 @@ def energy_points(job: Job, split: Split) -> dict[str, SnapshotSet]:
 def legal_cutoffs(cutoffs: Sequence[float], points: int, budget: int) -> tuple[float, ...]:
     """Those β of which ⌊β·N⌋ cut points leave at least the budget."""
     return tuple(beta for beta in cutoffs if points - math.floor(beta * points) >= budget)
-
-
-def job_record(job: Job) -> dict[str, Any]:
-    """The job without what is particular to a machine: its paths and its cluster."""
-    machines: dict[str, Any] = {
-        "cluster": True,
-        "corpus": {"source"},
-        "training": {"cache"},
-        "energy": {"pseudopotentials"},
-    }
-    return job.model_dump(mode="json", exclude=machines)

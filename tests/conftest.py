@@ -98,6 +98,26 @@ def small_corpus(
     return write_corpus(tmp_path_factory.mktemp("corpus") / "small.zarr", small_made)
 
 
+@pytest.fixture
+def small_job(tmp_path: Path, small_corpus: Corpus) -> Callable[..., Path]:
+    """Writes a job with these sections (YAML) on 8 training, 2 validation and 2 test snapshots of 120 points."""
+
+    def write(*sections: str) -> Path:
+        lines = [
+            "name: small",
+            f'corpus: {{source: "{small_corpus.path}", test: {{bulk: "test/*"}}, validation: 0.2}}',
+            "descriptor: {neighbours: 4}",
+            "network: {hidden: [8]}",
+            "training: {batch: 64, epochs: 2}",
+            *sections,
+        ]
+        path = tmp_path / "job.yaml"
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def picture() -> Callable[[Path], dict[str, bytes | None]]:
     """Every entry below a folder: the bytes of files, None for folders."""

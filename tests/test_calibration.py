@@ -10,8 +10,8 @@ import pytest
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.calibration import Rates, calibrate, calibration_file, multiplications, slabs_in, stored_rates
-from coreset.config import load_job
 from coreset.corpus.split import SnapshotSet
+from coreset.job_file import load_job
 from coreset.learning.network import Architecture
 from coreset.learning.slabs import slabs_of
 from coreset.session import Session, open_session
@@ -23,18 +23,11 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def opened(tmp_path: Path, small_corpus: Any) -> Session:
-    (tmp_path / "job.yaml").write_text(
-        "name: small\n"
-        f'corpus: {{source: "{small_corpus.path}", test: {{bulk: "test/*"}}, validation: 0.2}}\n'
-        "descriptor: {neighbours: 4}\n"
-        "network: {hidden: [8]}\n"
-        "training: {batch: 64, epochs: 2}\n"
-        "score: {seeds: 2, epoch: 1}\n"
-        "select: {prune: 0.8, cutoff: 0.1, strata: 10}\n"
-        "coverage: {queries: 100}\n"
+def opened(tmp_path: Path, small_job: Callable[..., Path]) -> Session:
+    job = small_job(
+        "score: {seeds: 2, epoch: 1}", "select: {prune: 0.8, cutoff: 0.1, strata: 10}", "coverage: {queries: 100}"
     )
-    return open_session(tmp_path / "job.yaml", tmp_path / "run", None, ())
+    return open_session(job, tmp_path / "run", None, ())
 
 
 def test_what_is_measured_is_positive_stored_and_read_again(

@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from coreset.config import Job, load_job
+from coreset.config import Job
 from coreset.errors import RequestError
+from coreset.job_file import load_job
 from coreset.methods import METHODS
 
 JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.yaml"))

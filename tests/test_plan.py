@@ -1,5 +1,6 @@
 """Time and memory of a plan against sums by hand."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,22 +38,17 @@ WEIGHTS = 16 * 8 + 8
 
 
 @pytest.fixture
-def planned(tmp_path: Path, small_corpus: Any) -> Any:
-    """Plans the small job: 8 training, 2 validation and 2 test snapshots of 120 points."""
+def planned(tmp_path: Path, small_job: Callable[..., Path]) -> Any:
+    """Plans the small job."""
 
     def make(rates: Rates, workers: int = 1, *overrides: str) -> dict[str, Any]:
-        (tmp_path / "job.yaml").write_text(
-            "name: small\n"
-            f'corpus: {{source: "{small_corpus.path}", test: {{bulk: "test/*"}}, validation: 0.2}}\n'
-            "descriptor: {neighbours: 4}\n"
-            "network: {hidden: [8]}\n"
-            "training: {batch: 64, epochs: 2}\n"
-            "score: {seeds: 3, epoch: 1}\n"
-            "select: {prune: 0.8, cutoff: 0.1, strata: 10}\n"
-            "coverage: {queries: 100}\n"
-            "evaluation: {methods: [full, random, ccs], seeds: 2}\n"
+        job = small_job(
+            "score: {seeds: 3, epoch: 1}",
+            "select: {prune: 0.8, cutoff: 0.1, strata: 10}",
+            "coverage: {queries: 100}",
+            "evaluation: {methods: [full, random, ccs], seeds: 2}",
         )
-        opened = open_session(tmp_path / "job.yaml", tmp_path / "run", None, overrides)
+        opened = open_session(job, tmp_path / "run", None, overrides)
         ledger = Ledger(opened.store, opened.split.train.points)
         pipeline = Pipeline(opened.job, opened.split, ledger.materialize, None, known_cutoff)
         return plan(pipeline, ledger, rates, workers)
@@ -72,10 +68,12 @@ def test_trainings_are_dealt_out_in_turn(planned: Any, workers: int, longest: in
     assert row["work"] == pytest.approx(3)
 
 
-def test_points_are_read_once_per_worker_and_run_of_trainings_on_them(planned: Any) -> None:
+def test_points_are_read_once_while_there_is_other_work_for_the_other_workers(planned: Any) -> None:
     # Evaluation runs: full, full, random, random, ccs, ccs; each coreset is one seed's own.
     assert planned(with_rates(feed=1.0), 1)["stages"]["evaluation runs"]["work"] == pytest.approx(1 + 4)
-    assert planned(with_rates(feed=1.0), 2)["stages"]["evaluation runs"]["work"] == pytest.approx(2 + 4)
+    assert planned(with_rates(feed=1.0), 2)["stages"]["evaluation runs"]["work"] == pytest.approx(1 + 4)
+    # Of three scoring runs on the same points the second worker has one, and reads for it.
+    assert planned(with_rates(feed=1.0), 2)["stages"]["scoring runs"]["work"] == pytest.approx(2)
     # Eight snapshots of one slab.
     assert planned(with_rates(slab=1.0), 1)["stages"]["scoring runs"]["work"] == pytest.approx(8)
 

@@ -15,8 +15,8 @@ from coreset.artifacts.materialize import materialize_all
 from coreset.corpus.store import Corpus
 from coreset.errors import RequestError, WorkError
 from coreset.folder import RunFolder
+from coreset.job_file import job_record
 from coreset.session import absolute_output, open_session, package, reopen_session
-from coreset.workflow import job_record
 
 Picture = Callable[[Path], dict[str, bytes | None]]
 JOBS = sorted((Path(__file__).parents[1] / "jobs").glob("*.yaml"))

@@ -18,17 +18,18 @@ from coreset.artifacts.executor import SerialExecutor, Work
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import materialize_all
 from coreset.artifacts.stage import Part, Place
-from coreset.config import load_job
+from coreset.checks import check_sweep
 from coreset.corpus.kept import read_kept
 from coreset.distributed.executor import RayExecutor
 from coreset.errors import RequestError
+from coreset.job_file import load_job, sweep_command
 from coreset.plan import Ledger, Rates, plan
 from coreset.session import open_session
 from coreset.stages import coverage as stage_coverage
 from coreset.stages.selection import Selection, kept_files
 from coreset.stages.training import Training
 from coreset.summary import summarise
-from coreset.sweep import Cell, Sweep, Wanted, cell_id, check_sweep
+from coreset.sweep import Cell, Sweep, Wanted, cell_id
 from coreset.workflow import Pipeline, proxy_errors
 
 Picture = Callable[[Path], dict[str, bytes | None]]
@@ -647,7 +648,7 @@ class _Entered(SerialExecutor):
 
 def test_the_recorded_command_does_not_tell_where_pseudopotentials_lie() -> None:
     def told(*overrides: str) -> list[str]:
-        return shlex.split(cli._sweep_command(Path("j o b.yaml"), None, Path("s"), overrides))
+        return shlex.split(sweep_command(Path("j o b.yaml"), None, Path("s"), overrides))
 
     start = ["coreset", "sweep", "j o b.yaml", "--store", "s"]
     assert told() == start

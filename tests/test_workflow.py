@@ -26,21 +26,15 @@ METHODS = ("random", "random-snapshots")
 
 
 @pytest.fixture
-def pipeline_at(tmp_path: Path, small_corpus: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pipeline]:
+def pipeline_at(
+    tmp_path: Path, small_job: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Pipeline]:
     """The small job, whose two validation snapshots of 120 points give 30, 60, 120 or 240 queries."""
     monkeypatch.setattr(stage_module, "FIRST", 30)
-    (tmp_path / "job.yaml").write_text(
-        "name: small\n"
-        f'corpus: {{source: "{small_corpus.path}", test: {{bulk: "test/*"}}, validation: 0.2}}\n'
-        "descriptor: {neighbours: 4}\n"
-        "network: {hidden: [8]}\n"
-        "training: {batch: 64, epochs: 2}\n"
-        "select: {method: random, prune: 0.8}\n"
-        "evaluation: {methods: [random, random-snapshots]}\n"
-    )
+    job = small_job("select: {method: random, prune: 0.8}", "evaluation: {methods: [random, random-snapshots]}")
 
     def make(queries: Any, root: str = "store") -> Pipeline:
-        opened = open_session(tmp_path / "job.yaml", tmp_path / "run", None, (f"coverage.queries={queries}",))
+        opened = open_session(job, tmp_path / "run", None, (f"coverage.queries={queries}",))
         executor = SerialExecutor()
         return opened.pipeline(lambda stages: materialize_all(stages, root=tmp_path / root, executor=executor))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +18,17 @@ Item = TypeVar("Item")
 
 Work = Callable[[str, Part, Context], None]
 """Produces the shard of one part of the stage that bears a digest."""
+
+
+def which_next(wanted: Sequence[str], own: str, others: Collection[str]) -> int:
+    """Which of some parts that wait, by what they read, a process takes that has read `own`, beside others.
+
+    One that reads the same, else one of what no other process has read, else the first. So what several parts read is
+    read once, as far as there is other work for the other processes.
+    """
+    same = (i for i, reads in enumerate(wanted) if reads and reads == own)
+    new = (i for i, reads in enumerate(wanted) if reads not in others)
+    return next(same, next(new, 0))
 
 
 class Progress:
@@ -68,11 +79,11 @@ class SerialContext:
 
     device = "cpu"
 
-    def __init__(self, advance: Callable[[float], None], memory: dict[str, Any] | None = None) -> None:
+    def __init__(self, advance: Callable[[float], None], carried: dict[str, Any] | None = None) -> None:
         self._advance = advance
         self.spent: dict[str, float] = {}
         self.team = Team()
-        self.memory = {} if memory is None else memory
+        self.carried = {} if carried is None else carried
 
     def read(self, reader: Callable[[Any], pa.Table], requests: Sequence[Any]) -> Iterator[pa.Table]:
         return map(reader, requests)
@@ -86,10 +97,10 @@ class SerialExecutor(Executor):
 
     def map(self, work: Work, parts: Sequence[tuple[str, Part]], place: Place, title: str) -> None:
         with self.progress.over(title, sum(part.work for _, part in parts)):
-            memory: dict[str, Any] = {}
+            carried: dict[str, Any] = {}
             for digest, part in parts:
-                work(digest, part, SerialContext(self.progress.advance, memory))
-            memory.clear()  # not left to its owner's end: what lies in it may refer to its owner
+                work(digest, part, SerialContext(self.progress.advance, carried))
+            carried.clear()  # not left to its owner's end: what lies in it may refer to its owner
 
     def scan(self, function: Callable[[Item], T], items: Sequence[Item], merge: Callable[[T, T], T]) -> T:
         partials = map(function, items)

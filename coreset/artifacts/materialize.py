@@ -102,7 +102,7 @@ class _Produce:
 
 def is_done(stage: Stage, root: Path) -> bool:
     """Whether the stage's artifact is whole."""
-    return (root / stage.folder / MANIFEST).is_file()
+    return Artifact(root / stage.folder).stands
 
 
 def materialize(stage: Stage, *, root: Path, executor: Executor) -> Artifact:

@@ -56,8 +56,8 @@ class Context(Protocol):
     """Seconds of this part that are to be told, by name, see `timed`; and `peak_bytes`, see `peak_memory`."""
     team: Team
     """The processes that compute this part together; rank 0 writes the shard."""
-    memory: dict[str, Any]
-    """What parts of the same map leave in this process for those after them."""
+    carried: dict[str, Any]
+    """What parts of the same map carry over to those after them in this process."""
 
     @property
     def device(self) -> str:

@@ -25,7 +25,7 @@ class RemoteContext:
         reader_cpus: float = 1.0,
         readers: int = 1,
         team: Team | None = None,
-        memory: dict[str, Any] | None = None,
+        carried: dict[str, Any] | None = None,
     ) -> None:
         self._queue = queue
         self._reader_cpus = reader_cpus
@@ -34,7 +34,7 @@ class RemoteContext:
         self._told = time.monotonic()
         self.spent: dict[str, float] = {}
         self.team = team or Team()
-        self.memory = {} if memory is None else memory
+        self.carried = {} if carried is None else carried
 
     @property
     def device(self) -> str:

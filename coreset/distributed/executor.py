@@ -213,11 +213,7 @@ class RayExecutor(Executor):
         if self._group is None or not self._group.serves(ranks, size):
             self._end_group()
             self._group = TrainGroup(ranks, size, self._device)
-        try:
-            self._group.run(work, parts, self.progress.advance)
-        except Exception:
-            self._group = None
-            raise
+        self._group.run(work, parts, self.progress.advance)
 
     def _end_group(self) -> None:
         """Ends the workers that train, if there are any; called before anything else needs their GPUs."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from coreset.artifacts.executor import Work
+from coreset.artifacts.executor import Work, which_next
 from coreset.artifacts.stage import Part
 from coreset.distributed.connect import reserved
 from coreset.distributed.context import Ended, RemoteContext
@@ -134,24 +134,14 @@ class Queue:
 
     def _next(self, team: int, rank: int, life: str, finished: int | None) -> Taken | None:
         if rank == 0 and team not in self._taken and self._waiting:
-            self._taken[team] = self._waiting.pop(self._choose(team))
+            others = {reads for other, reads in self._read.items() if other != team}
+            wanted = [taken.part.reads for taken in self._waiting]
+            self._taken[team] = self._waiting.pop(which_next(wanted, self._read.get(team, ""), others))
             self._taken[team].life = life
             self._read[team] = self._taken[team].part.reads
             self._changed.notify_all()
         taken = self._taken.get(team)
         return taken if taken is not None and taken.life == life and taken.number != finished else None
-
-    def _choose(self, team: int) -> int:
-        """Which of those that wait: one of what the team has read, else of what no other team has, else the first.
-
-        So what several trainings read is described once, as far as there is other work for the other teams.
-        """
-        wanted = [taken.part.reads for taken in self._waiting]
-        own = self._read.get(team)
-        others = {reads for other, reads in self._read.items() if other != team}
-        same = (i for i, reads in enumerate(wanted) if reads and reads == own)
-        new = (i for i, reads in enumerate(wanted) if reads not in others)
-        return next(same, next(new, 0))
 
 
 class TrainGroup:
@@ -201,11 +191,12 @@ class TrainGroup:
         raise self._outcome[0] if self._outcome else WorkError("the workers ended before their work.")
 
     def close(self) -> None:
-        """Ends the workers, each after what it is at."""
+        """Ends the workers, each after what it is at; those that ended by an error are gone already."""
         import ray
 
-        ray.get(self._queue.close.remote())
-        self._thread.join()
+        if self._thread.is_alive():
+            ray.get(self._queue.close.remote())
+            self._thread.join()
         ray.kill(self._queue)
 
     def _fit(self) -> None:
@@ -247,7 +238,7 @@ class _Holding:
 
     reference: Any = None
     work: Work | None = None
-    memory: dict[str, Any] = field(default_factory=dict)
+    carried: dict[str, Any] = field(default_factory=dict)
 
     def take_up(self, reference: Any) -> None:
         """Holds the work of this reference."""
@@ -260,7 +251,7 @@ class _Holding:
     def let_go(self) -> None:
         """Holds nothing."""
         self.reference = self.work = None
-        self.memory.clear()  # not left to its owner's end: what lies in it may refer to its owner
+        self.carried.clear()  # not left to its owner's end: what lies in it may refer to its owner
 
 
 def _train_rank(config: dict[str, Any]) -> None:
@@ -283,7 +274,7 @@ def _train_rank(config: dict[str, Any]) -> None:
             return
         holding.take_up(taken.work[0])
         # One rank tells the progress of its team.
-        told = RemoteContext(queue if rank == 0 else None, config["reader_cpus"], ranks, team, holding.memory)
+        told = RemoteContext(queue if rank == 0 else None, config["reader_cpus"], ranks, team, holding.carried)
         assert holding.work is not None
         try:
             holding.work(taken.digest, taken.part, told)

@@ -25,8 +25,8 @@ from numba import njit
 from scipy.special import gammaincinv
 from threadpoolctl import threadpool_limits
 
-from coreset.numerics.coverage import PIECE, Centred, centred_queries, load_faiss, lower_to_nearest, pieces_of
 from coreset.numerics.keys import keys, stream
+from coreset.numerics.nearest import PIECE, Centred, centred_queries, load_faiss, lower_some, pieces_of
 
 CELLS, LOOKED_INTO = 128, 16
 """Cells, and how many of them a query looks into: an eighth, with a bias of half a percent; see docs/performance.md."""
@@ -94,7 +94,6 @@ class Cells:
     queries that look into each cell; compared: of those that are compared with every point, shape [c].
     """
 
-    queries: Float[np.ndarray, "q d"]
     centre: Float[np.ndarray, " d"]
     centred: Centred
     centres: Float[np.ndarray, "k d"]
@@ -110,18 +109,18 @@ def cells_of(
     Raises `RequestError` where there are no queries, `DataError` for a row that is not finite.
     """
     faiss = load_faiss()
-    queries, centre, centred = centred_queries(queries)
+    centre, centred = centred_queries(queries)
     with threadpool_limits(1):
         means = faiss.Kmeans(
-            queries.shape[1], min(cells, len(queries)), niter=_ITERATIONS, seed=0, min_points_per_centroid=1
+            len(centre), min(cells, len(centred)), niter=_ITERATIONS, seed=0, min_points_per_centroid=1
         )
         means.train(centred.rows)
         _, nearest = means.index.search(centred.rows, min(looked_into, len(means.centroids)))
     pairs = np.argsort(nearest.ravel(), kind="stable")
     edges = np.searchsorted(nearest.ravel()[pairs], np.arange(1, len(means.centroids)))
     looking = np.split(pairs // nearest.shape[1], edges)
-    order = np.argsort(keys(stream(0, b"queries", b"/compared"), 0, len(queries)), kind="stable")
-    return Cells(queries, centre, centred, means.centroids, looking, np.sort(order[:compared]))
+    order = np.argsort(keys(stream(0, b"queries", b"/compared"), 0, len(centred)), kind="stable")
+    return Cells(centre, centred, means.centroids, looking, np.sort(order[:compared]))
 
 
 def estimate_over(shards: Iterable[Float[np.ndarray, "_ d"]], cells: Cells) -> Estimated:
@@ -130,31 +129,18 @@ def estimate_over(shards: Iterable[Float[np.ndarray, "_ d"]], cells: Cells) -> E
     Shards are read one at a time; beside one of them memory holds the queries, and `DEALT` points, a few times.
     Raises `RequestError` for rows of another length than the queries', `DataError` for a row that is not finite.
     """
-    queries, x, compared = cells.queries, cells.centred, cells.compared
-    squared, exact = np.full((2, len(queries)), np.inf)
+    x = cells.centred
+    squared, exact = np.full((2, len(x)), np.inf)
     with threadpool_limits(1, user_api="blas"):
-        for points, y in _joined(pieces_of(shards, cells.centre, DEALT)):
-            _lower_some(exact, compared, queries, x, points, y)
+        for y in _joined(pieces_of(shards, cells.centre, DEALT)):
+            lower_some(exact, cells.compared, x, y)
             cell = nearest_centres(y, cells.centres)
             order = np.argsort(cell, kind="stable")
             for members in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
                 looking = cells.looking[cell[members[0]]]
                 if len(looking):
-                    _lower_some(squared, looking, queries, x, points[members], y[members])
+                    lower_some(squared, looking, x, y[members])
     return Estimated(np.sqrt(squared), np.sqrt(exact))
-
-
-def _lower_some(
-    squared: Float[np.ndarray, " q"],
-    some: Int[np.ndarray, " _"],
-    queries: Float[np.ndarray, "q d"],
-    x: Centred,
-    points: Float[np.ndarray, "n d"],
-    y: Centred,
-) -> None:
-    lowered = squared[some]
-    lower_to_nearest(lowered, queries[some], x[some], points, y)
-    squared[some] = lowered
 
 
 def nearest_centres(y: Centred, centres: Float[np.ndarray, "k d"]) -> Int[np.ndarray, " n"]:
@@ -180,7 +166,7 @@ def _nearest(rows, norms, centres, halves, longest, products):
         least = np.float32(np.inf)
         for j in range(halves.size):
             least = min(least, halves[j] - products[i, j])
-        # ‖c‖²/2 − y·c and the least of them are each wrong by γ_{d+8} (‖y‖ + ‖c‖)² at most: see coverage._limit.
+        # ‖c‖²/2 − y·c and the least of them are each wrong by γ_{d+8} (‖y‖ + ‖c‖)² at most: see nearest._limit.
         limit = np.float32(least + 2 * rounding / (1 - rounding) * (norms[i] + longest) ** 2 + underflow)
         best, found[i] = np.inf, 0
         for j in range(halves.size):
@@ -194,22 +180,13 @@ def _nearest(rows, norms, centres, halves, longest, products):
     return found
 
 
-def _joined(
-    pieces: Iterable[tuple[Float[np.ndarray, "_ d"], Centred]],
-) -> Iterator[tuple[Float[np.ndarray, "_ d"], Centred]]:
+def _joined(pieces: Iterable[Centred]) -> Iterator[Centred]:
     """Pieces of `DEALT` points or a little more, of as many smaller ones as that takes."""
-    held: list[tuple[Float[np.ndarray, "_ d"], Centred]] = []
+    held: list[Centred] = []
     for piece in pieces:
         held.append(piece)
-        if sum(len(points) for points, _ in held) >= DEALT:
-            yield _in_one(held)
+        if sum(map(len, held)) >= DEALT:
+            yield Centred.joined(held)
             held = []
     if held:
-        yield _in_one(held)
-
-
-def _in_one(pieces: list[tuple[Float[np.ndarray, "_ d"], Centred]]) -> tuple[Float[np.ndarray, "_ d"], Centred]:
-    if len(pieces) == 1:
-        return pieces[0]
-    rows, norms = (np.concatenate([getattr(y, name) for _, y in pieces]) for name in ("rows", "norms"))
-    return np.concatenate([points for points, _ in pieces]), Centred(rows, norms)
+        yield Centred.joined(held)

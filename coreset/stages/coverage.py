@@ -82,7 +82,7 @@ class Coverage(Stage):
             found = estimate_over(self._kept(part), self._cells)
             minima = np.stack([found.distances, found.exact])
         else:
-            from coreset.numerics.coverage import nearest
+            from coreset.numerics.nearest import nearest
 
             queries, _ = self._queries
             minima = np.full(len(queries), np.inf)

@@ -157,16 +157,16 @@ def _feed(stage: Training, context: Context) -> Any:
         return context.read(reader.together, in_groups(slabs))
 
     key = repr((stage.inputs(), stage.descriptor, stage.settings["window"], stage.cache, team.rank, team.size))
-    if key not in context.memory:
+    if key not in context.carried:
         slabs = []
         for snapshot in stage.train.snapshots:
             selected = None if kept is None else read_kept(kept[snapshot.digest]).get(snapshot.digest)
             if kept is None or selected is not None:
                 index = None if selected is None else selected.index
                 slabs += slabs_of(snapshot.name, snapshot.digest, snapshot.points, index)
-        context.memory.clear()
+        context.carried.clear()
         length, window = stage.descriptor.length, stage.settings["window"]
-        context.memory[key] = Feed(slabs, read, length, window, stage.cache * 1024**3, team)
-    feed = context.memory[key]
+        context.carried[key] = Feed(slabs, read, length, window, stage.cache * 1024**3, team)
+    feed = context.carried[key]
     feed.read = read
     return feed

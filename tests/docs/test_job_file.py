@@ -8,7 +8,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from coreset.config import Job, load_job
+from coreset.config import Job
+from coreset.job_file import load_job
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/job-file.md").read_text()

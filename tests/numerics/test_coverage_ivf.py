@@ -10,8 +10,8 @@ from scipy.spatial.distance import cdist
 
 from coreset.errors import DataError, RequestError
 from coreset.numerics import coverage_ivf as module
-from coreset.numerics.coverage import nearest
 from coreset.numerics.coverage_ivf import Cells, Estimated, cells_of, estimate_over, nearest_centres
+from coreset.numerics.nearest import nearest
 
 
 def cloud(rows: int, features: int, seed: int, spread: float = 1.0, shift: float = 0.0) -> np.ndarray:
@@ -28,7 +28,7 @@ def members(cells: Cells, points: np.ndarray) -> np.ndarray:
     """Which points lie in a cell that a query looks into, shape [q, n], by float64."""
     centred = (points - cells.centre).astype(np.float32).astype(np.float64)
     cell = cdist(centred, cells.centres.astype(np.float64)).argmin(axis=1)
-    looks = np.zeros((len(cells.queries), len(cells.centres)), bool)
+    looks = np.zeros((len(cells.centred), len(cells.centres)), bool)
     for number, looking in enumerate(cells.looking):
         looks[looking, number] = True
     return looks[:, cell]
@@ -91,7 +91,7 @@ def test_a_point_between_two_centres_is_of_the_nearer_one_however_little() -> No
     middle = centres.astype(np.float64).mean(axis=0)
     rows = (middle + random.normal(size=(3000, 1)) * 1e-6 * (centres[0] - centres[1])).astype(np.float32)
     many = np.concatenate([centres, cloud(60, 160, 4, shift=99)])
-    y = module.Centred(rows, np.linalg.norm(rows.astype(np.float64), axis=1))
+    y = module.Centred(rows, rows, np.linalg.norm(rows.astype(np.float64), axis=1))
     expected = cdist(rows.astype(np.float64), many.astype(np.float64)).argmin(axis=1)
     assert 0 < expected.mean() < 1
     np.testing.assert_array_equal(nearest_centres(y, many), expected)

@@ -8,11 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from coreset.cli import main
-from coreset.config import load_job
+from coreset.job_file import job_record, load_job
 from coreset.report.evidence import read_evidence
 from coreset.report.page import build_page
 from coreset.report.staleness import differences, staleness
-from coreset.workflow import job_record
 
 JOB = Path(__file__).parents[2] / "jobs/al-sweep.yaml"
 

@@ -1,0 +1,105 @@
+"""What a job asks and its corpus, its run or its sweep cannot give: refused before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from coreset.config import Job
+from coreset.corpus.split import SnapshotSet
+from coreset.errors import RequestError
+from coreset.methods import METHODS
+from coreset.methods.budget import keep
+from coreset.stages.coverage import equal_share
+from coreset.sweep import Sweep
+from coreset.workflow import legal_cutoffs
+
+
+def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> None:
+    """Raises RequestError for a budget that the corpus cannot meet, before anything is computed."""
+    budget = keep(points.points, job.select.prune)
+    names = {job.select.method, *job.evaluation.methods}
+    takes_cutoff = any("cutoff" in METHODS[name].parameters for name in names)
+    proxied = takes_cutoff and job.select.cutoff == "auto"
+    if ("ccs" in names or proxied) and budget < job.select.strata:
+        raise RequestError(
+            f"{place}: select.prune: expected to keep at least one point per stratum ({job.select.strata}), found "
+            f"{budget} of {points.points} points at {job.select.prune}; prune less or lower select.strata."
+        )
+    cutoffs = job.select.proxy.cutoffs if job.select.cutoff == "auto" else (job.select.cutoff,)
+    if takes_cutoff and not legal_cutoffs(cutoffs, points.points, budget):
+        raise RequestError(
+            f"{place}: select.cutoff: expected a cut that leaves the {budget} points that are kept, "
+            f"found {min(cutoffs)} of {points.points}; cut less or prune more."
+        )
+    if "random-snapshots" in names and len(points.snapshots) < 2:
+        raise RequestError(
+            f"{place}: evaluation.methods: random-snapshots needs two snapshots or more, found one; leave it out."
+        )
+    queries, most = job.coverage.queries, equal_share(against)
+    if queries != "auto" and queries > most:
+        raise RequestError(
+            f"{place}: coverage.queries: expected at most {most}, an equal share of each of the "
+            f"{len(against.snapshots)} validation snapshots, found {queries}; ask for fewer."
+        )
+
+
+def check_energies_of_run(job: Job, place: str) -> None:
+    """Raises RequestError where the energies that a job states are of networks that its run does not train."""
+    stated, compared = job.energy.model_fields_set, job.evaluation
+    lost = [name for name in job.energy.methods if name not in (*compared.methods, job.select.method)]
+    if lost and "methods" in stated:
+        raise RequestError(
+            f"{place}: energy.methods: expected methods of evaluation.methods, {', '.join(compared.methods)}, found "
+            f"{', '.join(lost)}; leave them out, or add them there."
+        )
+    if job.energy.seeds > compared.seeds and "seeds" in stated:
+        raise RequestError(
+            f"{place}: energy.seeds: expected at most evaluation.seeds, {compared.seeds}, found {job.energy.seeds}; "
+            "lower it, or raise evaluation.seeds."
+        )
+
+
+def check_sweep(sweep: Sweep, place: str) -> None:
+    """Raises RequestError for a rate or a setting that the corpus or the sweep cannot meet, before any computing."""
+    split, job = sweep.pipeline.split, sweep.job
+    for rate in sweep.rates:
+        check(sweep.at(rate).job, split.train, split.validation, f"{place}: at the sweep's rate {rate:g}")
+    studies = job.sweep.studies
+    for rate in studies.rates:
+        budget = keep(split.train.points, rate)
+        for cutoff in studies.cutoffs:
+            if not legal_cutoffs((cutoff,), split.train.points, budget):
+                raise RequestError(
+                    f"{place}: sweep.studies.cutoffs: expected cuts that leave the {budget:,} points that are kept at "
+                    f"{rate:g}, found {cutoff:g} of {split.train.points:,}; leave it out, or study higher rates."
+                )
+        for strata in studies.strata:
+            if strata > budget:
+                raise RequestError(
+                    f"{place}: sweep.studies.strata: expected at most the {budget:,} points that are kept at {rate:g}, "
+                    f"found {strata}; leave it out."
+                )
+    _check_energy(sweep, place)
+
+
+def _check_energy(sweep: Sweep, place: str) -> None:
+    """What the job states has to be of some cell; of defaults, where energies are computed, one has to be."""
+    job = sweep.job
+    wanted: dict[str, tuple[Sequence[Any], Sequence[Any]]] = {
+        "rates": (job.energy.rates, job.sweep.rates),
+        "methods": (job.energy.methods, ("full", *job.sweep.methods)),
+    }
+    for name, (asked, given) in wanted.items():
+        lost = [each for each in asked if each not in given]
+        stated = name in job.energy.model_fields_set
+        if lost and (stated or (sweep.pipeline.engine is not None and lost == list(asked))):
+            raise RequestError(
+                f"{place}: energy.{name}: expected {name} of the sweep, {', '.join(map(str, given))}, found "
+                f"{', '.join(map(str, lost))}; leave them out, or add them to sweep.{name}."
+            )
+    if job.energy.seeds > job.sweep.seeds and "seeds" in job.energy.model_fields_set:
+        raise RequestError(
+            f"{place}: energy.seeds: expected at most sweep.seeds, {job.sweep.seeds}, found {job.energy.seeds}; lower "
+            "it, or raise sweep.seeds."
+        )
