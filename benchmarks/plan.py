@@ -38,7 +38,7 @@ def rows(quick: bool) -> list[Row]:
             place = ["--out", f"{folder}/run", *given]
             environment = {**pinned(), "XDG_CACHE_HOME": folder}
             planned = json.loads(_coreset(["plan", f"jobs/{name}.yaml", *place, "--calibrate", "--json"], environment))
-            watched = watch(["run", f"jobs/{name}.yaml", *place], environment)
+            watched = watch(["run", f"jobs/{name}.yaml", *place], environment, memory=False)
             found += _compare(name, planned, Path(folder) / "run", watched)
     return found
 

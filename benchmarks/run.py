@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
+
+import psutil
+import pyarrow as pa
 
 from benchmarks.harness import Row, alternately, apart, pinned, row
 from benchmarks.watch import watch
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.materialize import materialize
-from coreset.artifacts.stage import Context, Part, Stage
+from coreset.artifacts.stage import Context, Part, Place, Stage
 
 JOB = "jobs/al.yaml"
 SOME = ("score.epoch=1", "evaluation.steps=1500", "cluster.workers=2")
@@ -37,10 +41,10 @@ def rows(quick: bool) -> list[Row]:
     for _ in range(rounds):
         with tempfile.TemporaryDirectory(prefix="coreset-run-") as folder:
             serial.append(apart("benchmarks.run:serially", folder=f"{folder}/serial", overrides=work)["seconds"])
-            once = watch(_run(f"{folder}/run", work), pinned())
+            once = watch(_run(f"{folder}/run", work), pinned(), memory=False)
             whole.append(once.seconds)
-            again.append(watch(_run(f"{folder}/run", work), pinned()).seconds)
-            trivial = watch(_run(f"{folder}/none", NONE), pinned())
+            again.append(watch(_run(f"{folder}/run", work), pinned(), memory=False).seconds)
+            trivial = watch(_run(f"{folder}/none", NONE), pinned(), memory=False)
             start.append(trivial.seconds)
             first.append(once.first)
     efficiency = [one / 2 / (two - idle) for one, two, idle in zip(serial, whole, start, strict=True)]
@@ -57,8 +61,35 @@ def rows(quick: bool) -> list[Row]:
         row(stage, "the run on the wall", whole, unit="s"),
         row(stage, "the stages one after another", serial, unit="s"),
         row(stage, "run again with nothing to do", again, unit="s", at_most=3),
+        row(stage, "Ray's processes while they wait, of a core", [_waiting(quick)], unit="%", note=WAITING),
         *_shards(quick),
     ]
+
+
+WAITING = (
+    "What waits: the worker group, the scoring actors, the processes of tasks and reads, and Ray's own, all of which "
+    "stay for the next stage. A worker of Ray looks for signals a hundred times a second."
+)
+
+
+def _waiting(quick: bool) -> float:
+    """Per cent of a core that everything takes which a run has started, when there is nothing to do."""
+    from coreset.distributed.executor import RayExecutor
+
+    with tempfile.TemporaryDirectory(prefix="coreset-waiting-") as folder, RayExecutor("local", "cpu", 2) as executor:
+        for kind in (Trivial, Acting, Learning):
+            materialize(kind(8, 0), root=Path(folder), executor=executor)
+        time.sleep(3.0)
+        before, begin = _processor(), time.monotonic()
+        time.sleep(3.0 if quick else 30.0)
+        after, seconds = _processor(), time.monotonic() - begin
+    return 100 * sum(taken - before.get(pid, 0.0) for pid, taken in after.items()) / seconds
+
+
+def _processor() -> dict[int, float]:
+    """Seconds of processor that each process below this one has taken."""
+    times = {each.pid: each.cpu_times() for each in psutil.Process().children(recursive=True)}
+    return {pid: taken.user + taken.system for pid, taken in times.items()}
 
 
 def _run(folder: str, overrides: tuple[str, ...]) -> list[str]:
@@ -95,6 +126,27 @@ class Trivial(Stage):
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         path.write_text(part.name)
         return {}
+
+
+@dataclass(frozen=True)
+class Acting(Trivial):
+    """The same by actors."""
+
+    name: ClassVar[str] = "acting"
+    place: ClassVar[Place] = "actor"
+
+
+@dataclass(frozen=True)
+class Learning(Trivial):
+    """The same by workers that train, which read through Ray Data."""
+
+    name: ClassVar[str] = "learning"
+    place: ClassVar[Place] = "train"
+
+    def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
+        read = context.read(lambda number: pa.table({"number": [number]}), range(4))
+        path.write_text(part.name)
+        return {"rows": sum(len(table) for table in read)}
 
 
 def _shards(quick: bool) -> list[Row]:

@@ -43,8 +43,11 @@ class Run(Watched):
     stages: dict[str, Watched] = field(default_factory=dict)
 
 
-def watch(arguments: list[str], environment: dict[str, str]) -> Run:
-    """Runs `coreset` with these arguments, in this tree, to its end; its lines of progress go on to stderr."""
+def watch(arguments: list[str], environment: dict[str, str], memory: bool = True) -> Run:
+    """Runs `coreset` with these arguments, in this tree, to its end; its lines of progress go on to stderr.
+
+    Looking at the memory of all processes takes from what they have, so whoever asks for seconds alone leaves it out.
+    """
     found, begin = Run(), time.monotonic()
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.watch", *arguments],
@@ -53,7 +56,8 @@ def watch(arguments: list[str], environment: dict[str, str]) -> Run:
     now: list[str] = []
     ended = threading.Event()
     sampler = threading.Thread(target=_sample, args=(process.pid, now, found, ended), daemon=True)
-    sampler.start()
+    if memory:
+        sampler.start()
     assert process.stderr is not None
     began = 0.0
     for line in process.stderr:
@@ -72,8 +76,9 @@ def watch(arguments: list[str], environment: dict[str, str]) -> Run:
             found.stages[told[1]].seconds += seconds - began
     status = process.wait()
     found.seconds = time.monotonic() - begin
-    ended.set()
-    sampler.join()
+    if memory:
+        ended.set()
+        sampler.join()
     if status:
         raise subprocess.CalledProcessError(status, arguments)
     return found

@@ -87,10 +87,15 @@ class Feed:
         """Where each slab begins among the rows that this rank holds."""
         return list(accumulate(self._mine, initial=0))
 
+    @property
+    def fits(self) -> bool:
+        """Whether the rows of this rank fit in the cache."""
+        return self._borders[-1] * 4 * (self.length + 1) <= self.cache
+
     @cached_property
     def held(self) -> Rows | None:
         """The rows of this rank, slab after slab; None where they do not fit."""
-        if self._borders[-1] * 4 * (self.length + 1) > self.cache:
+        if not self.fits:
             return None
         held = self._room(self._borders[-1])
         stream = self._stream(range(len(self.slabs)))

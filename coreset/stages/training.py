@@ -121,6 +121,9 @@ class Training(Stage):
         return figures
 
 
+SHORT = 16
+"""Groups of slabs of a coreset that a training reads itself: they are described sooner than others would bring them."""
+
 CHECKED = 16_384
 """Validation points that the checks of a training look at, at most."""
 
@@ -154,7 +157,9 @@ def _feed(stage: Training, context: Context) -> Any:
     reader = SlabReader(stage.train, stage.descriptor, kept, (team.rank, team.size))
 
     def read(slabs: Any) -> Any:
-        return context.read(reader.together, in_groups(slabs))
+        requests = in_groups(slabs)
+        at_once = kept is not None and len(requests) <= SHORT and context.carried[key].fits
+        return map(reader.together, requests) if at_once else context.read(reader.together, requests)
 
     key = repr((stage.inputs(), stage.descriptor, stage.settings["window"], stage.cache, team.rank, team.size))
     if key not in context.carried:
