@@ -24,7 +24,7 @@ from coreset.stages.fields import Fields
 from coreset.stages.histogram import NEIGHBOURS, ScoreHistogram
 from coreset.stages.scoring import Scoring
 from coreset.stages.selection import Selection
-from coreset.stages.training import CHECKED, Training
+from coreset.stages.training import CHECKED, SHORT, Training
 from coreset.sweep import Sweep
 from coreset.workflow import Pipeline, Proxies, best_cutoff
 
@@ -233,9 +233,12 @@ class _Model:
         """Seconds in which a training reads and describes its points: once where they are held, else in each epoch."""
         if not isinstance(stage, Training):
             return 0.0
-        rates, points = self.rates, _points(stage)
-        once = rates.feed + rates.slab * slabs_in(stage.train) + rates.describe(points, self.descriptor.neighbours)
-        if self._held(stage):
+        rates, points, held = self.rates, _points(stage), self._held(stage)
+        itself = stage.selection is not None and points <= SHORT and held
+        slabs = slabs_in(stage.train) if stage.selection is None else points / SLAB  # those of a coreset come together
+        once = (0.0 if itself else rates.feed) + rates.slab * slabs
+        once += rates.describe(points, self.descriptor.neighbours)
+        if held:
             return once
         return once * (1 + _work(stage) / points)
 

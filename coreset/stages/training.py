@@ -121,8 +121,8 @@ class Training(Stage):
         return figures
 
 
-SHORT = 16
-"""Groups of slabs of a coreset that a training reads itself: they are described sooner than others would bring them."""
+SHORT = 2**19
+"""Points of a coreset that a training reads itself, at most: it describes them sooner than others would bring them."""
 
 CHECKED = 16_384
 """Validation points that the checks of a training look at, at most."""
@@ -158,7 +158,7 @@ def _feed(stage: Training, context: Context) -> Any:
 
     def read(slabs: Any) -> Any:
         requests = in_groups(slabs)
-        at_once = kept is not None and len(requests) <= SHORT and context.carried[key].fits
+        at_once = kept is not None and context.carried[key].points <= SHORT and context.carried[key].fits
         return map(reader.together, requests) if at_once else context.read(reader.together, requests)
 
     key = repr((stage.inputs(), stage.descriptor, stage.settings["window"], stage.cache, team.rank, team.size))
