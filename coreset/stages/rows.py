@@ -18,6 +18,8 @@ from coreset.methods.select import PIECE, ROWS, select_rows
 from coreset.numerics.scans import ScoreShard
 
 COLUMN = "score"
+_BUFFER = 2**20
+"""Bytes of a Parquet file that are read at a time."""
 _SCHEMA = pa.schema([("index", pa.int64()), ("stratum", pa.int32())])
 
 
@@ -120,9 +122,11 @@ def _parquet(path: Path) -> Callable[[], Iterator[np.ndarray]]:
         )
 
     def pieces() -> Iterator[np.ndarray]:
-        with pq.ParquetFile(path) as file:
+        # Pages through a buffer, row group by row group: a reader of all of them keeps what it has read.
+        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
             first = 0
-            for batch in file.iter_batches(batch_size=PIECE, columns=[COLUMN]):
+            groups = range(file.num_row_groups)
+            for batch in (each for i in groups for each in file.iter_batches(PIECE, [i], [COLUMN])):
                 column = batch.column(0)
                 if column.null_count:
                     row = first + column.is_null().to_numpy(zero_copy_only=False).argmax()
