@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import zarr
 
 from benchmarks.harness import ROOT, Row, alternately, row
 from coreset.artifacts.executor import SerialContext, SerialExecutor
@@ -24,7 +25,7 @@ from coreset.corpus.store import Corpus, finish, write_snapshot
 from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.fourier import resample
 from coreset.stages.extraction import Extraction
-from coreset.stages.scoring import write_fields
+from coreset.stages.scoring import new_field
 from coreset.stages.selection import Selection
 
 DESCRIPTOR = Descriptor(20)
@@ -133,5 +134,6 @@ class NoisyDensity(Stage):
         snapshot: Snapshot = part.payload
         density = Corpus.open(self.train.corpus).density(snapshot)
         noise = np.random.default_rng(snapshot.points).lognormal(0.0, 0.5, snapshot.points)
-        write_fields(path, {"grand": (density * noise).reshape(snapshot.grid)})
+        field = new_field(zarr.open_group(path, mode="w", zarr_format=3), "grand", snapshot.grid)
+        field[...] = (density * noise).astype(np.float32).reshape(snapshot.grid)
         return {}

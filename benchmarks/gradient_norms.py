@@ -11,6 +11,7 @@ from torch import nn
 from benchmarks.harness import Row, alternately, apart, row
 from benchmarks.peers import as_pytorch
 from benchmarks.trained import scorings
+from coreset.corpus.pieces import pieces_of
 from coreset.learning.network import Architecture, Model, Normalisation, build
 from coreset.numerics.gradient_norms import gradient_norms
 from coreset.numerics.products import product
@@ -115,13 +116,16 @@ def _models(quick: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         together, *apart_ = scorings(Path(folder), (96, 96, 96), MODELS, steps=1, snapshots=1, quick=quick)
         (snapshot,) = together.train.snapshots
+        (piece,) = pieces_of(snapshot)
 
         def separately() -> None:
             for each in apart_:
-                each._score(snapshot, "cpu")
+                each._score(snapshot, piece, "cpu")
 
         one, alone, several = alternately(
-            lambda: together._score(snapshot, "cpu"), lambda: apart_[0]._score(snapshot, "cpu"), separately,
+            lambda: together._score(snapshot, piece, "cpu"),
+            lambda: apart_[0]._score(snapshot, piece, "cpu"),
+            separately,
             rounds=3 if quick else 7,
         )  # fmt: skip
     stage = f"scores of {MODELS} models, 3 × 96"

@@ -14,6 +14,7 @@ from benchmarks.gradient_norms import FEATURES, paper
 from benchmarks.harness import Row, alternately, row
 from benchmarks.trained import scorings
 from coreset import select
+from coreset.corpus.pieces import pieces_of
 from coreset.numerics.gradient_norms import gradient_norms
 from coreset.stages.scoring import Scoring
 
@@ -65,5 +66,9 @@ def _agreement(quick: bool) -> list[Row]:
 
 def _grand(scoring: Scoring) -> np.ndarray:
     """Scores of all points, float32."""
-    found = [scoring._score(snapshot, "cpu")[0].mean(0) for snapshot in scoring.train.snapshots]
+    found = [
+        scoring._score(snapshot, piece, "cpu")[0].mean(0)
+        for snapshot in scoring.train.snapshots
+        for piece in pieces_of(snapshot)
+    ]
     return np.concatenate(found).astype(np.float32)

@@ -13,10 +13,11 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import is_done
 from coreset.artifacts.stage import Stage
 from coreset.calibration import Rates, multiplications, slabs_in
+from coreset.corpus.pieces import PIECE
 from coreset.learning.slabs import SLAB
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
-from coreset.stages.coverage import Coverage
+from coreset.stages.coverage import COMPARED_AT_ONCE, Coverage
 from coreset.stages.energy import HarrisFoulkes
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
@@ -254,20 +255,20 @@ class _Model:
             # Weights, their gradients, two moments and an average of a network beyond the one that was measured.
             held += 20 * max(0, self.multiplications - self.rates.multiplications)
         elif isinstance(stage, Scoring):
-            held = 2 * row * min(most, SLAB) + 24 * most * len(stage.models)
+            held = 2 * row * min(most, SLAB) + 24 * min(most, PIECE) * len(stage.models)
         elif isinstance(stage, Evaluation | Fields):
             held = 2 * row * min(most, 2 * SLAB) + 4 * most * len(stage.models) + 64 * most
         elif isinstance(stage, Coverage):
-            held = 2 * row * (stage.queries + stage.selection.figures["kept"] * most / total)
+            held = 2 * row * (stage.queries + min(COMPARED_AT_ONCE, stage.selection.figures["kept"] * most / total))
             if stage.estimated:
                 from coreset.numerics.coverage_ivf import DEALT  # compiles, which few plans have to wait for
 
                 held += 4 * row * DEALT
         elif isinstance(stage, Extraction):
             held = (row if stage.with_descriptor else 0) + 128
-            held *= stage.selection.figures["kept"] * most / total
+            held *= stage.selection.figures["kept"] * min(most, PIECE) / total
         elif isinstance(stage, Selection | ScoreHistogram):
-            held = 48 * most
+            held = 48 * min(most, PIECE)
         return self.rates.memory[stage.place] + held
 
     def _held(self, stage: Training) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,8 +34,11 @@ def batches_of(snapshots: int) -> list[Batch]:
     ]
 
 
-def write_kept(path: Path, selections: Sequence[tuple[str, Selected]]) -> None:
-    """Writes a batch: columns `snapshot` (digest), `index`, `stratum`, `weight`, `score`; null where there is none."""
+def write_kept(path: Path, selections: Iterable[tuple[str, Selected]]) -> int:
+    """Writes a batch: columns `snapshot` (digest), `index`, `stratum`, `weight`, `score`; null where there is none.
+
+    What is kept of one snapshot may come in several pieces, in order. Returns the number of points.
+    """
     schema = pa.schema(
         [
             ("snapshot", pa.string()),
@@ -49,6 +52,7 @@ def write_kept(path: Path, selections: Sequence[tuple[str, Selected]]) -> None:
     # as few values in common.
     plain = {"index": "DELTA_BINARY_PACKED", "score": "PLAIN"}
     others = [name for name in schema.names if name not in plain]
+    kept = 0
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=others, column_encoding=plain) as writer:
         for digest, selected in selections:
             rows = len(selected.index)
@@ -60,6 +64,8 @@ def write_kept(path: Path, selections: Sequence[tuple[str, Selected]]) -> None:
                 column_or_nulls(selected.score, rows, pa.float32()),
             ]
             writer.write_table(pa.table(columns, schema=schema))
+            kept += rows
+    return kept
 
 
 @lru_cache(maxsize=8)

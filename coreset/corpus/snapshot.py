@@ -120,5 +120,6 @@ def content_digest(
     digest.update(np.array(density.shape, dtype="<i8").tobytes())
     digest.update(numbers[order].astype("<i8").tobytes())
     digest.update((positions[order] + 0.0).astype("<f8").tobytes())
-    digest.update((density + np.float32(0.0)).astype("<f4").tobytes())
+    for plane in density:  # one by one, for a large density has no room beside itself
+        digest.update((plane + np.float32(0.0)).astype("<f4").tobytes())
     return digest.hexdigest()

@@ -28,6 +28,12 @@ class Selected:
     score: Float32[np.ndarray, " n"] | None = None
     """What the method ranked, where it is kept with the points."""
 
+    def between(self, first: int, stop: int) -> "Selected":
+        """Return those with first ≤ index < stop."""
+        rows = slice(*np.searchsorted(self.index, [first, stop]))
+        fields = (self.index, self.stratum, self.weight, self.score)
+        return Selected(*(None if each is None else each[rows] for each in fields))  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
 class Grouping:

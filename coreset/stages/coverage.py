@@ -19,6 +19,9 @@ from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.query_sampling import Sample, doublings
 from coreset.stages.selection import kept_files
 
+COMPARED_AT_ONCE = 2**18
+"""Kept points that are described, and compared with the queries, at a time."""
+
 _CURVE = 101
 """Points of the p–r curve that the manifest keeps."""
 
@@ -100,8 +103,10 @@ class Coverage(Stage):
         files = kept_files(self.selection, self.train)
         for snapshot in self.train.snapshots[part.payload.first : part.payload.stop]:
             selected = read_kept(files[snapshot.digest]).get(snapshot.digest)
-            if selected is not None:
-                yield describe_points(snapshot, selected.index, self.descriptor).features / scale
+            index = np.empty(0, np.int64) if selected is None else selected.index
+            for start in range(0, len(index), COMPARED_AT_ONCE):
+                some = index[start : start + COMPARED_AT_ONCE]
+                yield describe_points(snapshot, some, self.descriptor).features / scale
 
     @cached_property
     def _cells(self) -> Any:

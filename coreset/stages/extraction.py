@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Stage
 from coreset.corpus.kept import batches_of, column_or_nulls, read_kept
+from coreset.corpus.pieces import pieces_of
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
+from coreset.methods import Selected
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.selection import kept_files
 
@@ -54,25 +56,36 @@ class Extraction(Stage):
             for snapshot in self.train.snapshots[part.payload.first : part.payload.stop]:
                 selected = read_kept(files[snapshot.digest]).get(snapshot.digest)
                 if selected is not None:
-                    writer.write_table(self._rows(snapshot, selected))
+                    for rows in self._rows(snapshot, selected):
+                        writer.write_table(rows)
                     counts[snapshot.name] = len(selected.index)
         return {"rows": sum(counts.values()), "rows_by_snapshot": counts}
 
-    def _rows(self, snapshot: Snapshot, selected: Any) -> pa.Table:
-        from coreset.corpus.described import describe_points, open_corpus
+    def _rows(self, snapshot: Snapshot, selected: Selected) -> Iterator[pa.Table]:
+        """The rows of one snapshot, piece by piece."""
+        from coreset.corpus.described import open_corpus
+
+        corpus = open_corpus(self.train.corpus)
+        for piece in pieces_of(snapshot):
+            kept = selected.between(piece.first, piece.stop)
+            if len(kept.index):
+                density = corpus.density(snapshot, piece.first, piece.stop)[kept.index - piece.first]
+                yield self._table(snapshot, kept, density)
+
+    def _table(self, snapshot: Snapshot, kept: Selected, density: np.ndarray) -> pa.Table:
+        from coreset.corpus.described import describe_points
         from coreset.numerics.grids import grid_points
 
-        index = selected.index
+        index = kept.index
         points = grid_points(snapshot.cell, snapshot.grid, index)
-        density = open_corpus(self.train.corpus).density(snapshot, 0, snapshot.points)[index]
         columns = [
             pa.repeat(pa.scalar(snapshot.name), len(index)),
             pa.array(index),
             *(pa.array(np.ascontiguousarray(points[:, axis])) for axis in range(3)),
             pa.array(density),
-            column_or_nulls(selected.score, len(index), pa.float32()),
-            column_or_nulls(selected.stratum, len(index), pa.int32()),
-            pa.array(selected.weight),
+            column_or_nulls(kept.score, len(index), pa.float32()),
+            column_or_nulls(kept.stratum, len(index), pa.int32()),
+            pa.array(kept.weight),
         ]
         length = None
         if self.with_descriptor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -16,6 +16,7 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Scanner, Stage
 from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.kept import batches_of, read_kept
+from coreset.corpus.pieces import pieces_of
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.methods import Rule, ScoreShard
@@ -55,7 +56,7 @@ class Borders:
 class ScoreHistogram(Stage):
     """Histograms of one score field, what each selection takes of it, and where its hard points are.
 
-    Everything adds up over snapshots; a part holds one of them at a time. The figures, all plain lists:
+    Everything adds up over snapshots; a part holds a piece of one at a time. The figures, all plain lists:
 
     - `linear` and `logarithmic`: `edges`, and the number of points of each bin: of `all`, and `kept` by label. Bins are
       half-open and the last is closed. Zeros are in no logarithmic bin; without a positive score that one is null.
@@ -93,7 +94,7 @@ class ScoreHistogram(Stage):
         """The edges of the bins and the top decile, exactly, from scans."""
 
         def scan(function: Callable[[ScoreShard], T], merge: Callable[[T, T], T]) -> T:
-            return scanner.scan(partial(_on_shard, self, function), self.train.snapshots, merge)
+            return scanner.scan(partial(_on_shards, self, function, merge), self.train.snapshots, merge)
 
         summary = summarise(scan)
         linear = np.linspace(summary.lo, summary.hi, LINEAR + 1)
@@ -112,19 +113,22 @@ class ScoreHistogram(Stage):
         total: dict[str, Any] = {}
         for snapshot in self.train.snapshots[part.payload.first : part.payload.stop]:
             files = {label: by_digest[snapshot.digest] for label, by_digest in kept.items()}
-            total = _sum(total, self._tally(snapshot, files, shared))
+            for shard in self.shards(snapshot):
+                total = _sum(total, self._tally(snapshot, shard, files, shared))
         path.write_text(json.dumps(total, default=np.ndarray.tolist))
         return {}
 
-    def _tally(self, snapshot: Snapshot, files: dict[str, Path], borders: Borders) -> dict[str, Any]:
-        """What one snapshot adds; `files` hold what each selection keeps of it."""
-        shard = self.shard(snapshot)
+    def _tally(self, snapshot: Snapshot, shard: ScoreShard, files: dict[str, Path], borders: Borders) -> dict[str, Any]:
+        """What a piece of a snapshot adds; `files` hold what each selection keeps of it."""
         scores, top = shard.scores, borders.top.contains(shard)
-        distances, numbers = nearest_atoms(snapshot)
+        stop = shard.first + len(scores)
+        distances, numbers = nearest_atoms(snapshot, shard.first, stop)
         kept = {}
         for label, file in files.items():
             selected = read_kept(file).get(snapshot.digest)
-            index = np.empty(0, np.int64) if selected is None else selected.index
+            index = np.empty(0, np.int64)
+            if selected is not None:
+                index = selected.between(shard.first, stop).index - shard.first
             kept[label] = _counts(scores[index], top[index], borders)
         return {
             "all": _counts(scores, top, borders),
@@ -133,9 +137,11 @@ class ScoreHistogram(Stage):
             "species": _by_bin(numbers, scores, top),
         }
 
-    def shard(self, snapshot: Snapshot) -> ScoreShard:
-        """The scores of one snapshot."""
-        return ScoreShard(snapshot.identity, 0, read_field(self.scores, snapshot.name, self.field))
+    def shards(self, snapshot: Snapshot) -> Iterator[ScoreShard]:
+        """The scores of one snapshot, piece by piece."""
+        for piece in pieces_of(snapshot):
+            scores = read_field(self.scores, snapshot.name, self.field, piece.planes)
+            yield ScoreShard(snapshot.identity, piece.first, scores)
 
     def figures(self, shared: Borders, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
         total: dict[str, Any] = {}
@@ -166,24 +172,28 @@ class ScoreHistogram(Stage):
         }
 
 
-def nearest_atoms(snapshot: Snapshot) -> tuple[Float32[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
-    """Distance (Bohr) from every grid point, in C order, to the nearest atom, and the atomic number of that atom.
+def nearest_atoms(
+    snapshot: Snapshot, first: int, stop: int
+) -> tuple[Float32[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """Distance (Bohr) from the grid points first ≤ index < stop to the nearest atom, and that atom's atomic number.
 
     Of atoms that are tied within the descriptor's tolerance it is the lightest.
     """
     from coreset.corpus.described import describe_points
 
     descriptor = Descriptor(NEIGHBOURS, distances=True)
-    distances, numbers = np.empty(snapshot.points, np.float32), np.empty(snapshot.points, np.int64)
-    for start in range(0, snapshot.points, _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, snapshot.points))
-        features = describe_points(snapshot, rows, descriptor).features
+    distances, numbers = np.empty(stop - first, np.float32), np.empty(stop - first, np.int64)
+    for start in range(0, stop - first, _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, stop - first))
+        features = describe_points(snapshot, first + rows, descriptor).features
         distances[rows], numbers[rows] = features[:, 4 * NEIGHBOURS], features[:, 3 * NEIGHBOURS]
     return distances, numbers
 
 
-def _on_shard(stage: ScoreHistogram, function: Callable[[ScoreShard], T], snapshot: Snapshot) -> T:
-    return function(stage.shard(snapshot))
+def _on_shards(
+    stage: ScoreHistogram, function: Callable[[ScoreShard], T], merge: Callable[[T, T], T], snapshot: Snapshot
+) -> T:
+    return reduce(merge, map(function, stage.shards(snapshot)))
 
 
 def _lowest_positive(shard: ScoreShard) -> float:

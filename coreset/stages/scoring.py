@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,6 +15,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage
+from coreset.corpus.pieces import Piece, pieces_of, planes_of
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.numerics.descriptors import Described, Descriptor
@@ -69,25 +70,31 @@ class Scoring(Stage):
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         snapshot: Snapshot = part.payload
-        norms, residuals, fallback = self._score(snapshot, context.device)
-        fields = {
-            "grand": norms.mean(0),
-            "grand_std": norms.std(0),
-            "loss": residuals.mean(0),
-            "loss_std": residuals.std(0),
-        }
+        group = zarr.open_group(path, mode="w", zarr_format=3)
+        fields = {name: new_field(group, name, snapshot.grid) for name in FIELDS}
         sample = np.linspace(0, snapshot.points - 1, max(2, self._sampled(snapshot))).astype(np.int64)
-        group = write_fields(path, {name: values.reshape(snapshot.grid) for name, values in fields.items()})
-        group.create_array("sample", data=norms[:, sample].astype(np.float32))
+        sampled, zero = [], np.zeros(len(self.models), np.int64)
+        zero_everywhere = fallback = 0
+        for piece in pieces_of(snapshot):
+            norms, residuals, fallen = self._score(snapshot, piece, context.device)
+            found = (norms.mean(0), norms.std(0), residuals.mean(0), residuals.std(0))
+            for name, values in zip(FIELDS, found, strict=True):
+                fields[name][piece.planes] = values.astype(np.float32).reshape(-1, *snapshot.grid[1:])
+            first, stop = np.searchsorted(sample, [piece.first, piece.stop])
+            sampled.append(norms[:, sample[first:stop] - piece.first].astype(np.float32))
+            zero += (norms == 0).sum(1)
+            zero_everywhere += int((norms == 0).all(0).sum())
+            fallback += fallen
+        group.create_array("sample", data=np.concatenate(sampled, axis=1))
         return {
             "points": snapshot.points,
-            "zero": (norms == 0).sum(1).tolist(),
-            "zero_everywhere": int((norms == 0).all(0).sum()),
+            "zero": zero.tolist(),
+            "zero_everywhere": zero_everywhere,
             "fallback": fallback,
             "device": context.device,
         }
 
-    def _score(self, snapshot: Snapshot, device: str) -> tuple[np.ndarray, np.ndarray, int]:
+    def _score(self, snapshot: Snapshot, piece: Piece, device: str) -> tuple[np.ndarray, np.ndarray, int]:
         """Gradient norms and |residuals|, shape [K, points] each, and how many points needed the fallback."""
         import torch
 
@@ -95,11 +102,11 @@ class Scoring(Stage):
         from coreset.numerics.gradient_norms import gradient_norms_and_residuals
 
         torch.set_num_threads(1)
-        density = open_corpus(self.train.corpus).density(snapshot, 0, snapshot.points)
-        norms = np.empty((len(self.models), snapshot.points))
+        density = open_corpus(self.train.corpus).density(snapshot, piece.first, piece.stop)
+        norms = np.empty((len(self.models), piece.points))
         residuals = np.empty_like(norms)
         fallback = 0
-        chunks = self._chunks(snapshot, device)
+        chunks = self._chunks(snapshot, piece, device)
         # On a CPU all cores are busy with parts of their own; a GPU would wait for the host.
         for rows, described in chunks if device == "cpu" else _one_ahead(chunks):
             fallback += int(described.fallback.sum())
@@ -110,13 +117,13 @@ class Scoring(Stage):
                 norms[run, rows], residuals[run, rows] = (values.cpu().numpy() for values in found)
         return norms, residuals, fallback
 
-    def _chunks(self, snapshot: Snapshot, device: str) -> Iterator[tuple[np.ndarray, Described]]:
-        """Grid indices and descriptors, chunk by chunk: once for all networks."""
+    def _chunks(self, snapshot: Snapshot, piece: Piece, device: str) -> Iterator[tuple[np.ndarray, Described]]:
+        """Rows of a piece and their descriptors, chunk by chunk: once for all networks."""
         from coreset.corpus.described import describe_points
 
-        for start in range(0, snapshot.points, _CHUNK):
-            rows = np.arange(start, min(start + _CHUNK, snapshot.points))
-            yield rows, describe_points(snapshot, rows, self.descriptor, device)
+        for start in range(0, piece.points, _CHUNK):
+            rows = np.arange(start, min(start + _CHUNK, piece.points))
+            yield rows, describe_points(snapshot, piece.first + rows, self.descriptor, device)
 
     def _sampled(self, snapshot: Snapshot) -> int:
         return min(snapshot.points, _SAMPLE * snapshot.points // self.train.points)
@@ -157,24 +164,22 @@ def _rank_correlation(folder: Path, records: Iterable[dict[str, Any]]) -> float 
     return float(correlation[np.triu_indices(len(ranks), 1)].mean())
 
 
-def _array(shard: Path, name: str) -> np.ndarray:
-    return np.asarray(zarr.open_array(shard / name, mode="r")[...])
+def _array(shard: Path, name: str, planes: slice = slice(None)) -> np.ndarray:
+    return np.asarray(zarr.open_array(shard / name, mode="r")[planes])
 
 
-def write_fields(path: Path, fields: Mapping[str, np.ndarray]) -> zarr.Group:
-    """A Zarr group of float32 arrays of the grid's shape."""
-    group = zarr.open_group(path, mode="w", zarr_format=3)
-    for name, values in fields.items():
-        group.create_array(
-            name,
-            data=values.astype(np.float32),
-            chunks=values.shape,
-            compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
-            dimension_names=("x", "y", "z"),
-        )
-    return group
+def new_field(group: zarr.Group, name: str, grid: tuple[int, int, int]) -> zarr.Array[Any]:
+    """A float32 array of the grid's shape, of one chunk per piece of the snapshot."""
+    return group.create_array(
+        name,
+        shape=grid,
+        dtype="float32",
+        chunks=(planes_of(grid), *grid[1:]),
+        compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
+        dimension_names=("x", "y", "z"),
+    )
 
 
-def read_field(scores: Artifact, snapshot: str, field: str) -> np.ndarray:
-    """One field of one snapshot in C order, shape [points], float32."""
-    return _array(scores.path(snapshot), field).ravel()
+def read_field(scores: Artifact, snapshot: str, field: str, planes: slice = slice(None)) -> np.ndarray:
+    """One field of one snapshot, or of some planes of its grid, in C order, shape [points], float32."""
+    return _array(scores.path(snapshot), field, planes).ravel()

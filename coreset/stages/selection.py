@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Scanner, Stage
 from coreset.corpus.kept import batches_of, write_kept
+from coreset.corpus.pieces import pieces_of
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.methods import METHODS, Rule, ScoreShard, Selected
@@ -51,7 +52,7 @@ class Selection(Stage):
         """The rule: a few thresholds, found by scans, from which any shard knows its own points."""
 
         def scan(function: Callable[[ScoreShard], T], merge: Callable[[T, T], T]) -> T:
-            return scanner.scan(partial(_on_shard, self, function), self.train.snapshots, merge)
+            return scanner.scan(partial(_on_shards, self, function, merge), self.train.snapshots, merge)
 
         return METHODS[self.method].rule(scan, **self.settings)
 
@@ -61,30 +62,35 @@ class Selection(Stage):
     def compute(self, part: Part, shared: Rule, path: Path, context: Context) -> dict[str, Any]:
         batch = part.payload
         snapshots = self.train.snapshots[batch.first : batch.stop]
-        selections = [(snapshot.digest, self._selected(snapshot, shared)) for snapshot in snapshots]
-        write_kept(path, selections)
-        return {"kept": sum(len(selected.index) for _, selected in selections)}
+        kept = ((snapshot.digest, each) for snapshot in snapshots for each in self._selected(snapshot, shared))
+        return {"kept": write_kept(path, kept)}
 
-    def _selected(self, snapshot: Snapshot, rule: Rule) -> Selected:
-        """The points of one snapshot that are kept, with their scores if the method ranks any."""
-        shard = self.shard(snapshot)
-        selected = rule.apply(shard)
-        return selected if self.scores is None else replace(selected, score=shard.scores[selected.index])
+    def _selected(self, snapshot: Snapshot, rule: Rule) -> Iterator[Selected]:
+        """The points of one snapshot that are kept, piece by piece, with their scores if the method ranks any."""
+        for shard in self.shards(snapshot):
+            selected = rule.apply(shard)
+            score = None if self.scores is None else shard.scores[selected.index - shard.first]
+            yield replace(selected, score=score)
 
     def figures(self, shared: Rule, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
         kept = sum(record["figures"]["kept"] for record in records)
         return {"points": self.train.points, "kept": kept, "rule": shared.to_json()}
 
-    def shard(self, snapshot: Snapshot) -> ScoreShard:
-        """The scores of one snapshot, as methods see them."""
+    def shards(self, snapshot: Snapshot) -> Iterator[ScoreShard]:
+        """The scores of one snapshot, piece by piece, as methods see them."""
         field = METHODS[self.method].field
-        if field is None or self.scores is None:
-            return ScoreShard(snapshot.identity, 0, np.zeros(snapshot.points, np.float32))
-        return ScoreShard(snapshot.identity, 0, read_field(self.scores, snapshot.name, field))
+        for piece in pieces_of(snapshot):
+            if field is None or self.scores is None:
+                scores = np.zeros(piece.points, np.float32)
+            else:
+                scores = read_field(self.scores, snapshot.name, field, piece.planes)
+            yield ScoreShard(snapshot.identity, piece.first, scores)
 
 
-def _on_shard(stage: Selection, function: Callable[[ScoreShard], T], snapshot: Snapshot) -> T:
-    return function(stage.shard(snapshot))
+def _on_shards(
+    stage: Selection, function: Callable[[ScoreShard], T], merge: Callable[[T, T], T], snapshot: Snapshot
+) -> T:
+    return reduce(merge, map(function, stage.shards(snapshot)))
 
 
 def kept_files(selection: Artifact, train: SnapshotSet) -> dict[str, Path]:

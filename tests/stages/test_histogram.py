@@ -190,7 +190,7 @@ def brute_nearest(snapshot: Snapshot) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_nearest_atom_is_that_of_all_images(train: SnapshotSet) -> None:
     snapshot = train.snapshots[0]
-    distances, numbers = nearest_atoms(snapshot)
+    distances, numbers = nearest_atoms(snapshot, 0, snapshot.points)
     expected_distances, expected_numbers = brute_nearest(snapshot)
     assert np.allclose(distances, expected_distances, rtol=1e-6)
     assert np.array_equal(numbers, expected_numbers)

@@ -13,6 +13,7 @@ import torch
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.materialize import materialize, materialize_all
 from coreset.corpus.described import describe_points
+from coreset.corpus.pieces import pieces_of
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
 from coreset.errors import DataError
@@ -81,7 +82,8 @@ def test_describing_ahead_changes_no_score(points: SnapshotSet, made: Any, monke
     (snapshot,) = points.snapshots
     stage = Scoring(points, DESCRIPTOR, tuple(models))
     monkeypatch.setattr(scoring, "_CHUNK", scoring._BLOCK)
-    chunks, threads = stage._chunks(snapshot, "cpu"), set()
+    (piece,) = pieces_of(snapshot)
+    chunks, threads = stage._chunks(snapshot, piece, "cpu"), set()
 
     def watched() -> Iterator[Any]:
         for chunk in chunks:
@@ -91,12 +93,14 @@ def test_describing_ahead_changes_no_score(points: SnapshotSet, made: Any, monke
     ahead = list(scoring._one_ahead(watched()))
     assert len(ahead) == -(-snapshot.points // scoring._BLOCK) > 2
     assert threads and threading.current_thread() not in threads
-    for (rows, described), (rows_ahead, described_ahead) in zip(stage._chunks(snapshot, "cpu"), ahead, strict=True):
+    for (rows, described), (rows_ahead, described_ahead) in zip(
+        stage._chunks(snapshot, piece, "cpu"), ahead, strict=True
+    ):
         assert np.array_equal(rows, rows_ahead)
         assert np.array_equal(described.features, described_ahead.features)
-    plain = stage._score(snapshot, "cpu")
+    plain = stage._score(snapshot, piece, "cpu")
     monkeypatch.setattr(Scoring, "_chunks", lambda *_: scoring._one_ahead(iter(ahead)))
-    found = stage._score(snapshot, "cpu")
+    found = stage._score(snapshot, piece, "cpu")
     assert np.array_equal(plain[0], found[0]) and np.array_equal(plain[1], found[1]) and plain[2] == found[2]
 
 
