@@ -243,6 +243,7 @@ def status(directory: Path, as_json: bool) -> None:
     """What is done, what failed and why."""
     from coreset.folder import RunFolder
     from coreset.report.status import print_status, stage_states
+    from coreset.run_log import last_event
 
     folder = RunFolder(directory)
     record = folder.read()
@@ -255,9 +256,13 @@ def status(directory: Path, as_json: bool) -> None:
             f"{directory}: expected the record of a run, found one without {error}; run again."
         ) from None
     if as_json:
-        click.echo(json.dumps({**{key: record[key] for key in ("name", "state", "error")}, "stages": stages}, indent=1))
+        click.echo(
+            json.dumps(
+                {**{key: record[key] for key in ("name", "state", "error", "where", "log")}, "stages": stages}, indent=1
+            )
+        )
     else:
-        print_status(record, stages, _out)
+        print_status(record, stages, last_event(folder.log), _out)
 
 
 @main.command()

@@ -44,6 +44,11 @@ class RunFolder:
         """Every figure of a sweep."""
         return self.path / "sweep.json"
 
+    @property
+    def log(self) -> Path:
+        """What happened, event by event."""
+        return self.path / "log.jsonl"
+
     def read(self) -> dict[str, Any]:
         """The record of the last run. Raises RequestError where there is none."""
         try:

@@ -37,6 +37,9 @@ class Lines(Listener):
     def end(self, done: bool) -> None:
         self._say(f"{'ends' if done else 'stops'} after {time.monotonic() - self._began:.1f} s")
 
+    def stall(self, seconds: float, why: str) -> None:
+        self._say(f"nothing was finished for {seconds:.0f} s: {why}")
+
     def _say(self, what: str) -> None:
         self._told = time.monotonic()
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -66,6 +69,9 @@ class Bars(Listener):
     def advance(self, units: float) -> None:
         if self._bars is not None:
             self._bars.advance(self._task, units)
+
+    def stall(self, seconds: float, why: str) -> None:
+        self._console.print(f"nothing was finished for {seconds:.0f} s: {why}", highlight=False, soft_wrap=True)
 
     def end(self, done: bool) -> None:
         if self._bars is not None:

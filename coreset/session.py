@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import socket
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -13,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from coreset.artifacts.executor import Executor
-from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.manifest import Artifact, software
 from coreset.artifacts.materialize import is_done, materialize_all
 from coreset.artifacts.stage import Stage
 from coreset.checks import check
@@ -26,6 +28,7 @@ from coreset.folder import RECORD, RunFolder
 from coreset.job_file import job_record, load_job
 from coreset.publishing.card import dataset_card
 from coreset.publishing.package import write_package
+from coreset.run_log import Logged, RunLog
 from coreset.workflow import Pipeline, Products, energy_points
 
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
@@ -72,7 +75,9 @@ class Session:
         """The pipeline in its locked folder; what is done, and what failed and why, is recorded for `status`."""
         self.folder.expect_free_for(self.job.name)
         with self.folder.locked():
-            record = _Record(self)
+            log = RunLog(self.folder.log)
+            record = _Record(self, log)
+            executor.progress = Logged(log, executor.progress, executor.at_work)
             try:
                 yield self.pipeline(lambda stages: record.materialize(stages, executor))
             except BaseException as error:
@@ -86,7 +91,12 @@ class _Record:
     """Keeps run.json true while the run goes."""
 
     session: Session
+    log: RunLog
     stages: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        host, versions = socket.gethostname(), software()
+        self.log.tell("run begins", job=self.session.job.name, process=os.getpid(), host=host, software=versions)
 
     def materialize(self, stages: Sequence[Stage], executor: Executor) -> list[Artifact]:
         todo = [stage for stage in stages if not is_done(stage, self.session.store)]
@@ -96,14 +106,23 @@ class _Record:
         return materialize_all(stages, root=self.session.store, executor=executor)
 
     def fail(self, error: BaseException) -> None:
-        interrupted = not isinstance(error, Exception)  # Ctrl-C, or what Ray makes of SIGTERM: SystemExit
+        """Ctrl-C, and what Ray makes of SIGTERM, is not a failure but an interruption."""
+        again = "run the same command again: what was finished is kept"
+        if not isinstance(error, Exception):
+            self.log.tell("run is interrupted", next=again)
+            self._write("interrupted", None)
+            return
         message = str(error) if isinstance(error, CoresetError) else f"{type(error).__name__}: {error}"
-        self._write("interrupted" if interrupted else "failed", None if interrupted else message)
+        where = "; ".join(getattr(error, "__notes__", ()))
+        told = {"error": message, "where": where, "traceback": "".join(traceback.format_exception(error))}
+        line = self.log.tell("run fails", **told, next=f"mend what the error names, then {again}")
+        self._write("failed", message, where, f"{self.session.folder.log.name}, line {line}")
 
     def finish(self) -> None:
+        self.log.tell("run ends")
         self._write("done", None)
 
-    def _write(self, state: str, error: str | None) -> None:
+    def _write(self, state: str, error: str | None, where: str = "", log: str = "") -> None:
         session = self.session
         session.folder.write(
             {
@@ -113,6 +132,8 @@ class _Record:
                 "store": str(session.store.resolve()),
                 "state": state,
                 "error": error,
+                "where": where,
+                "log": log,
                 "stages": self.stages,
             }
         )

@@ -21,6 +21,7 @@ from coreset.cli import main
 from coreset.corpus.store import Corpus
 from coreset.distributed.executor import RayExecutor
 from coreset.folder import RunFolder
+from coreset.stages.scoring import Scoring
 
 Picture = Callable[[Path], dict[str, bytes | None]]
 
@@ -312,6 +313,8 @@ def test_what_is_done_is_planned_and_told_as_done(finished: Path, place: Path, p
         "name": "small",
         "state": "done",
         "error": None,
+        "where": "",
+        "log": "",
         "stages": [
             {"stage": "scoring runs", "artifacts": 2, "done": 2, "shards": 0},
             {"stage": "scoring", "artifacts": 1, "done": 1, "shards": 0},
@@ -334,14 +337,27 @@ def test_scoring_again_finds_everything_done_and_starts_no_ray(finished: Path, p
     assert "Scores of 960 points" in people.stdout
 
 
-def test_status_tells_what_failed_and_how_to_go_on(place: Path) -> None:
-    opened = session.open_session(place / "job.yaml", place / "run", None, ())
-    with pytest.raises(RuntimeError), opened.recorded(SerialExecutor()):
+def test_status_tells_what_failed_and_how_to_go_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Any, part: Any, *_: Any) -> dict[str, Any]:
         raise RuntimeError("the [disk] is full")
+
+    monkeypatch.setattr(Scoring, "compute", broken)
+    opened = session.open_session(place / "job.yaml", place / "run", None, ())
+    with pytest.raises(RuntimeError), opened.recorded(SerialExecutor()) as pipeline:
+        pipeline.score()
     people = coreset("status", "run")
     assert people.exit_code == 0
-    for part in ("small: failed", "error: RuntimeError: the [disk] is full", "Run the same command again"):
+    first = opened.split.train.snapshots[0].name
+    failed = f"failed: part '{first}' of scoring, scores-"
+    for part in ("small: failed", failed, "error: RuntimeError: the [disk] is full", "Run the same command again"):
         assert part in people.stdout
+    found = json.loads(coreset("status", "run", "--json").stdout)
+    assert found["where"].startswith(f"part '{first}' of scoring")
+    line = int(found["log"].removeprefix("log.jsonl, line "))
+    event = json.loads((place / "run" / "log.jsonl").read_text().splitlines()[line - 1])
+    assert event["event"] == "run fails"
+    assert "RuntimeError: the [disk] is full" in event["traceback"]
+    assert event["next"].startswith("mend what the error names, then run the same command again")
 
 
 def test_ctrl_c_says_how_to_go_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

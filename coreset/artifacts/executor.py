@@ -43,6 +43,12 @@ class Progress:
     def end(self, done: bool) -> None:
         """The map has ended; `done` tells whether at its end."""
 
+    def stall(self, seconds: float, why: str) -> None:
+        """For so long nothing was done."""
+
+    def tell(self, event: str, **known: Any) -> None:
+        """Something happened that a log keeps."""
+
     @contextmanager
     def over(self, title: str, total: float) -> Iterator[None]:
         """What is told of the map that the block does."""
@@ -60,6 +66,10 @@ class Executor(ABC):
 
     def __init__(self, progress: Progress | None = None) -> None:
         self.progress = progress or Progress()
+
+    def at_work(self) -> str:
+        """What goes on at this moment, for somebody who sees no progress."""
+        return "one process computes, part after part."
 
     @abstractmethod
     def map(self, work: Work, parts: Sequence[tuple[str, Part]], place: Place, title: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from coreset.atomic import files_below, sha256_file
+from coreset.atomic import canonical_json, files_below, sha256_file
 from coreset.errors import DataError, WorkError
 
 MANIFEST = "manifest.json"
@@ -43,6 +44,17 @@ def shard_record(name: str, path: Path, figures: dict[str, Any]) -> dict[str, An
     return {"name": name, "files": files, "figures": figures}
 
 
+def checksum(manifest: dict[str, Any]) -> str:
+    """SHA-256 of a manifest's canonical JSON without its own checksum, so that an edited recipe is seen too."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(canonical_json(rest)).hexdigest()
+
+
+def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with its checksum."""
+    return {**manifest, "checksum": checksum(manifest)}
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A finished artifact: shards and their manifest."""
@@ -56,8 +68,15 @@ class Artifact:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """The manifest, read once."""
-        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_bytes())
+        """The manifest, read once. Raises DataError where it is not what was written."""
+        path = self.folder / MANIFEST
+        try:
+            manifest: dict[str, Any] = json.loads(path.read_bytes())
+            whole = manifest["checksum"] == checksum(manifest)
+        except (ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            raise DataError(f"{path}: its content is not what its checksum says, or it has none; {self._way_out}.")
         return manifest
 
     @property
@@ -90,15 +109,44 @@ class Artifact:
             return {}
         return timings
 
+    @property
+    def _way_out(self) -> str:
+        return f"remove {self.folder} and run again, which computes it anew"
+
     @cached_property
-    def _places(self) -> dict[str, str]:
-        return {shard["name"]: PurePosixPath(next(iter(shard["files"]))).parts[0] for shard in self.shards}
+    def _files(self) -> dict[str, dict[str, dict[str, Any]]]:
+        return {shard["name"]: shard["files"] for shard in self.shards}
 
     def path(self, name: str) -> Path:
-        """The file or folder of the shard whose part is called `name`."""
-        if name not in self._places:
+        """The file or folder of the shard whose part is called `name`, found to be what was written.
+
+        Raises WorkError where there is no such part, DataError for a file that is missing or was changed. A process
+        reads each file for this once, unless its size or time changes.
+        """
+        files = self._files.get(name)
+        if files is None:
             raise WorkError(f"{self.folder}: expected a shard of part {name!r}, found none.")
-        return self.folder / self._places[name]
+        key = (self.folder, name, self.manifest["checksum"], *(_stamp(self.folder / file) for file in files))
+        if key not in _found_good:
+            for _ in verify_files(self.folder, files, self._way_out):
+                pass
+            if len(_found_good) >= _REMEMBERED:
+                _found_good.clear()
+            _found_good.add(key)
+        return self.folder / PurePosixPath(next(iter(files))).parts[0]
+
+
+_found_good: set[tuple[Any, ...]] = set()
+"""The shards that this process has looked at, with size and time of each file."""
+_REMEMBERED = 10_000
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -110,7 +158,9 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def verify_files(folder: Path, files: dict[str, dict[str, Any]]) -> Iterator[str]:
+def verify_files(
+    folder: Path, files: dict[str, dict[str, Any]], way_out: str = "copy the folder again"
+) -> Iterator[str]:
     """Yields each file's name once its size and SHA-256 are found to be those stated.
 
     Raises DataError for a missing or changed file, or for a name that leads outside the folder.
@@ -118,12 +168,12 @@ def verify_files(folder: Path, files: dict[str, dict[str, Any]]) -> Iterator[str
     for name, stated in files.items():
         path = inside(folder, name)
         if not path.is_file():
-            raise DataError(f"{path}: expected by {MANIFEST}, found no file; copy the folder again.")
+            raise DataError(f"{path}: expected by {MANIFEST}, found no file; {way_out}.")
         size = path.stat().st_size
         if size != stated["bytes"]:
-            raise DataError(f"{path}: expected {stated['bytes']} bytes, found {size}; copy the folder again.")
+            raise DataError(f"{path}: expected {stated['bytes']} bytes, found {size}; {way_out}.")
         if sha256_file(path) != stated["sha256"]:
             raise DataError(
-                f"{path}: its SHA-256 is not the one in {MANIFEST}; the file was changed after it was written."
+                f"{path}: its SHA-256 is not the one in {MANIFEST}, so it was changed after it was written; {way_out}."
             )
         yield name

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from coreset.artifacts.executor import Executor
-from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, shard_record, software
+from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, sealed, shard_record, software
 from coreset.artifacts.stage import Context, Part, Stage, forget_peak_memory, peak_memory, timed
 from coreset.atomic import TEMPORARY, remove, replacing, write_json
+from coreset.errors import WorkError
 
 _RECORDS = ".records"
 """Holds one file per shard until the manifest takes them all over."""
@@ -81,13 +82,15 @@ class _Site:
             remove(leftover)
 
     def _statement(self, shards: list[dict[str, Any]]) -> dict[str, Any]:
-        return {
-            "recipe": self.stage.recipe(),
-            "digest": self.stage.digest,
-            "software": software(),
-            "shards": shards,
-            "figures": self.stage.figures(self.shared, shards, self.folder),
-        }
+        return sealed(
+            {
+                "recipe": self.stage.recipe(),
+                "digest": self.stage.digest,
+                "software": software(),
+                "shards": shards,
+                "figures": self.stage.figures(self.shared, shards, self.folder),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,25 @@ class _Produce:
     sites: dict[str, _Site] = field(repr=False)
 
     def __call__(self, digest: str, part: Part, context: Context) -> None:
-        self.sites[digest].produce(part, context)
+        site = self.sites[digest]
+        try:
+            site.produce(part, context)
+        except Exception as error:
+            told = WorkError(OUT_OF_MEMORY.format(what=site.stage.title)) if _is_of_memory(error) else error
+            told.add_note(f"part {part.name!r} of {site.stage.title}, {site.folder.name}")
+            raise told from error.__cause__ if told is error else error
+
+
+OUT_OF_MEMORY = (
+    "{what}: there was not enough memory; lower cluster.workers or training.cache, or use a machine that has more, "
+    "and run again: what was finished is kept."
+)
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """PyTorch has an exception of its own for that on a GPU, and on the CPU none but a text."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return "MemoryError" in names or "OutOfMemoryError" in names or "can't allocate memory" in str(error)
 
 
 def is_done(stage: Stage, root: Path) -> bool:

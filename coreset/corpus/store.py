@@ -34,6 +34,7 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from coreset.atomic import TEMPORARY, canonical_json, remove, replacing, sync, write_bytes
+from coreset.corpus.remote import open_store, patiently
 from coreset.corpus.snapshot import Snapshot, content_digest
 from coreset.errors import DataError, RequestError, WorkError
 
@@ -298,7 +299,8 @@ class Corpus:
     def _array(self, snapshot: Snapshot) -> zarr.Array[Any]:
         array = self._arrays.get(snapshot.name)
         if array is None:
-            array = zarr.open_array(self.path, path=snapshot.name, mode="r")
+            place = open_store(self.path) if "://" in self.path else self.path
+            array = zarr.open_array(place, path=snapshot.name, mode="r")
             stored = array.attrs.get("snapshot")
             if not isinstance(stored, dict) or stored.get("digest") != snapshot.digest or array.shape != snapshot.grid:
                 raise ValueError("its metadata are not those of the corpus")
@@ -314,7 +316,7 @@ def _read_mark(path: str) -> bytes:
     except (ImportError, ValueError) as error:
         raise RequestError(f"{path}: cannot be opened ({error})") from error
     try:
-        return bytes(filesystem.cat_file(f"{root}/{METADATA}"))
+        return bytes(patiently(lambda: filesystem.cat_file(f"{root}/{METADATA}")))
     except FileNotFoundError:
         pass
     except NotADirectoryError:

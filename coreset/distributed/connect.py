@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from coreset.errors import RequestError
@@ -38,10 +39,11 @@ def import_libraries() -> None:
     import coreset.distributed.data  # noqa: F401
 
 
-def start(address: str = "auto", workers: int | None = None) -> None:
+def start(address: str = "auto", workers: int | None = None) -> str:
     """Starts a local Ray, or attaches to the cluster that is meant; never to one that merely happens to run here.
 
     `auto` means the cluster of RAY_ADDRESS, which a Ray job has, else a local one. Raises RequestError if none answers.
+    Returns the folder of Ray's own logs on this host.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -61,7 +63,7 @@ def start(address: str = "auto", workers: int | None = None) -> None:
     elif address != "auto":
         options["address"] = address
     try:
-        ray.init(**options)
+        return str(Path(ray.init(**options).address_info["session_dir"]) / "logs")
     except ConnectionError as error:
         raise RequestError(
             f"cluster.address: expected a running Ray cluster at {address!r}, found none ({error})."

@@ -7,6 +7,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coreset.artifacts.executor import Executor, Progress, SerialExecutor, Work
+from coreset.artifacts.materialize import OUT_OF_MEMORY
 from coreset.artifacts.stage import Part, Place, Stage
 from coreset.distributed.connect import reserved, start
 from coreset.errors import CoresetError, RequestError, WorkError
@@ -22,6 +23,10 @@ Item = TypeVar("Item")
 
 _FETCH = 2
 """Parts in flight per worker: the one it computes and the next, so that none waits behind a slow one at the end."""
+_DEATHS = {"ActorDiedError", "ActorUnavailableError", "LocalRayletDiedError", "NodeDiedError", "WorkerCrashedError"}
+"""What Ray says in many lines."""
+_SHOWN = 4
+"""Parts that are named to whoever asks what goes on."""
 _ON_GPU = {"num_gpus": 1.0, "num_cpus": 1.0}
 """What an actor reserves where there are GPUs."""
 
@@ -39,6 +44,7 @@ class RayExecutor(Executor):
         self._started = False
         self._group: TrainGroup | None = None
         self._pool: list[Any] = []
+        self._handed_out: list[str] = []
 
     def __enter__(self) -> RayExecutor:
         return self
@@ -74,6 +80,16 @@ class RayExecutor(Executor):
                 mapped(work, ordered)
             except Exception as error:
                 raise _cause(error, title) from error
+
+    def at_work(self) -> str:
+        import ray
+
+        whole, free = ray.cluster_resources().get("CPU", 0.0), ray.available_resources().get("CPU", 0.0)
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        given = self._handed_out + (self._group.handed_out if self._group is not None else [])
+        more = f" and {len(given) - _SHOWN} more" if len(given) > _SHOWN else ""
+        parts = f"; handed out: {', '.join(given[:_SHOWN])}{more}" if given else ""
+        return f"Ray has {nodes} nodes, and {free:g} of {whole:g} CPUs free{parts}."
 
     def prepare(self, stages: Sequence[Stage]) -> list[Any]:
         scanning = [stage for stage in stages if type(stage).prepare is not Stage.prepare]
@@ -124,7 +140,7 @@ class RayExecutor(Executor):
     def _start(self) -> None:
         if self._started:
             return
-        start(self._address, self._workers)
+        self.progress.tell("Ray begins", logs=start(self._address, self._workers))
         self._started = True
         if self._wanted_device == "cuda" and not self._gpus():
             raise RequestError("cluster.device: expected a cluster with GPUs, found none; use device: auto or cpu.")
@@ -181,6 +197,7 @@ class RayExecutor(Executor):
             for member in pool:
                 launch(member)
         while flying:
+            self._handed_out = [part.name for part, _ in flying.values()]
             ready, _ = ray.wait(list(flying), num_returns=1)
             part, member = flying.pop(ready[0])
             try:
@@ -193,6 +210,7 @@ class RayExecutor(Executor):
                 raise
             self.progress.advance(part.work)
             launch(member)
+        self._handed_out = []
 
     def _data(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
         from coreset.distributed.parts import map_parts
@@ -238,7 +256,23 @@ def _cause(error: BaseException, title: str) -> CoresetError:
         if isinstance(found, CoresetError):
             # Ray's own subclass of it says the remote traceback too; users are told the sentence alone.
             kind: type[CoresetError] = next(k for k in type(found).__mro__ if k.__module__ == CoresetError.__module__)
-            return kind(str(getattr(found, "cause", found)))
+            cause = getattr(found, "cause", found)
+            return _noted(kind(str(cause)), cause)
         failures = getattr(found, "worker_failures", {})
         pending += [*failures.values(), *filter(None, (getattr(found, "cause", None), found.__cause__))]
-    return WorkError(f"{title}: {type(error).__name__}: {error}")
+    name = type(error).__name__
+    if name == "OutOfMemoryError":
+        return WorkError(OUT_OF_MEMORY.format(what=title))
+    if name in _DEATHS:
+        return WorkError(
+            f"{title}: a worker died again and again ({name}), killed from outside or by its node; log.jsonl names the "
+            "folder of Ray's logs, which tell more. Run again: what was finished is kept."
+        )
+    return _noted(WorkError(f"{title}: {name}: {error}"), getattr(error, "cause", error))
+
+
+def _noted(error: CoresetError, cause: BaseException) -> CoresetError:
+    """The error, with the notes of its cause, which name the part."""
+    for note in getattr(cause, "__notes__", ()):
+        error.add_note(note)
+    return error

@@ -104,12 +104,15 @@ class Queue:
             self._closed = True
             self._changed.notify_all()
 
-    async def read(self, wait: float) -> tuple[float, bool, CoresetError | None]:
-        """The work done of what was last offered, whether that is all, and the first failure: at its end, or before."""
+    async def read(self, wait: float) -> tuple[float, bool, CoresetError | None, list[str]]:
+        """The work done of what was last offered, whether that is all, the first failure, and the parts at work.
+
+        At the end of all, or after `wait` seconds.
+        """
         async with self._changed:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait_for(lambda: self._idle or self._ended), wait)
-            return self._total, self._idle, self._failure
+            return self._total, self._idle, self._failure, [taken.part.name for taken in self._taken.values()]
 
     @property
     def _idle(self) -> bool:
@@ -164,6 +167,7 @@ class TrainGroup:
         # A zero-CPU actor, for it only counts; the readers need the processor.
         self._queue = ray.remote(num_cpus=0)(Queue).remote()
         self._outcome: list[BaseException] = []
+        self.handed_out: list[str] = []
         # In a thread of its own, so that Ray Train does not take over Ctrl-C, and the bar can move.
         self._thread = threading.Thread(target=self._fit, daemon=True)
         self._thread.start()
@@ -180,7 +184,7 @@ class TrainGroup:
         with reserved(self._bundles):
             ray.get(self._queue.offer.remote([ray.put(work)], list(parts)))
             while self._thread.is_alive():
-                total, done, failure = ray.get(self._queue.read.remote(_LOOK))
+                total, done, failure, self.handed_out = ray.get(self._queue.read.remote(_LOOK))
                 advance(total - seen)
                 seen = total
                 if failure is not None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from coreset.artifacts.manifest import MANIFEST, Artifact, shard_record
+from coreset.artifacts.manifest import MANIFEST, Artifact, sealed, shard_record
 from coreset.atomic import TEMPORARY, canonical_json, remove, sync_tree, write_json
 from coreset.corpus.snapshot import Snapshot
 
@@ -60,12 +60,6 @@ class Statement(BaseModel):
     shards: list[_Shard]
 
 
-def checksum(manifest: dict[str, Any]) -> str:
-    """SHA-256 of a manifest's canonical JSON without its own checksum, so that an edited recipe is seen too."""
-    rest = {key: value for key, value in manifest.items() if key != "checksum"}
-    return hashlib.sha256(canonical_json(rest)).hexdigest()
-
-
 def write_package(
     destination: Path, extraction: Artifact, snapshots: tuple[Snapshot, ...], recipe: dict[str, Any], card: str
 ) -> None:
@@ -92,8 +86,7 @@ def write_package(
     (fresh / CARD).write_text(card, encoding="utf-8")
     for name, figures in ((SNAPSHOTS, {"rows": len(snapshots)}), (CARD, {})):
         records.append(shard_record(name, fresh / name, figures))
-    manifest = {**stated, "shards": records}
-    write_json(fresh / MANIFEST, {**manifest, "checksum": checksum(manifest)})
+    write_json(fresh / MANIFEST, sealed({**stated, "shards": records}))
     sync_tree(fresh)
     (destination / MANIFEST).unlink(missing_ok=True)
     remove(destination)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from coreset.artifacts.manifest import MANIFEST, verify_files
+from coreset.artifacts.manifest import MANIFEST, checksum, verify_files
 from coreset.corpus.kept import runs_of
 from coreset.errors import DataError
 from coreset.publishing.dataset import Dataset, open_dataset
-from coreset.publishing.package import SNAPSHOTS, checksum
+from coreset.publishing.package import SNAPSHOTS
 
 
 def verify(path: str | Path) -> Iterator[str]:

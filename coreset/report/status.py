@@ -26,15 +26,22 @@ def stage_states(record: dict[str, Any]) -> list[dict[str, Any]]:
     return list(stages.values())
 
 
-def print_status(record: dict[str, Any], stages: list[dict[str, Any]], console: Console) -> None:
-    """Prints the state of a run, its stages, and what to do next."""
+def print_status(
+    record: dict[str, Any], stages: list[dict[str, Any]], last: dict[str, Any] | None, console: Console
+) -> None:
+    """Prints the state of a run, its stages, the last event of one that goes on, and what to do next."""
     table = Table(title=f"{record['name']}: {record['state']}", title_justify="left")
     for column in ("stage", "artifacts", "done", "shards of the others"):
         table.add_column(column, justify="left" if column == "stage" else "right")
     for row in stages:
         table.add_row(row["stage"], str(row["artifacts"]), str(row["done"]), str(row["shards"] or ""))
     console.print(table)
-    if record["error"]:
-        console.print(f"error: {record['error']}", highlight=False, markup=False, soft_wrap=True)
-    if record["state"] != "done":
+    known = {"failed": record["where"], "error": record["error"], "log": record["log"]}
+    for name, text in known.items():
+        if text:
+            console.print(f"{name}: {text}", highlight=False, markup=False, soft_wrap=True)
+    if record["state"] == "running" and last is not None:
+        told = ", ".join(f"{name} {value}" for name, value in last.items() if name not in ("time", "event"))
+        console.print(f"last event: {last['time']} {last['event']}, {told}", highlight=False, markup=False)
+    elif record["state"] != "done":
         console.print("Run the same command again to go on from here.", soft_wrap=True)

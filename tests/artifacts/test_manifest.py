@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coreset.artifacts.executor import SerialExecutor
-from coreset.artifacts.manifest import shard_record, software, verify_files
+from coreset.artifacts.manifest import Artifact, shard_record, software, verify_files
 from coreset.artifacts.materialize import materialize
 from coreset.errors import DataError, WorkError
 
@@ -104,6 +104,36 @@ def test_a_part_that_the_manifest_does_not_list_is_an_error(toy: Any, tmp_path: 
     artifact = materialize(toy(), root=tmp_path, executor=SerialExecutor())
     with pytest.raises(WorkError, match="expected a shard of part 'set/9', found none"):
         artifact.path("set/9")
+
+
+@pytest.mark.parametrize("folders", [False, True])
+def test_a_shard_is_used_only_while_it_is_what_was_written(toy: Any, folders: bool, tmp_path: Path) -> None:
+    artifact = materialize(toy(folders=folders), root=tmp_path, executor=SerialExecutor())
+    path = artifact.path("set/1")
+    assert artifact.path("set/1") == path  # found good before
+    file = path / "deep" / "value" if folders else path
+    content = file.read_bytes()
+    file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(DataError, match=rf"{file.name}: its SHA-256 .* remove {artifact.folder} and run again"):
+        artifact.path("set/1")
+    assert artifact.path("set/2").exists()
+    file.unlink()
+    with pytest.raises(DataError, match="found no file"):
+        artifact.path("set/1")
+
+
+def test_an_edited_or_torn_manifest_of_an_artifact_is_not_believed(toy: Any, tmp_path: Path) -> None:
+    made = materialize(toy(), root=tmp_path, executor=SerialExecutor())
+    path = made.folder / "manifest.json"
+    content = path.read_bytes()
+    torn = [content[: len(content) // 2], b"", b"[]", b"{}", b"null", content.replace(b'"offset": 10', b'"offset": 11')]
+    assert torn[-1] != content
+    for bad in torn:
+        path.write_bytes(bad)
+        with pytest.raises(DataError, match=r"manifest\.json: its content is not what its checksum says"):
+            _ = Artifact(made.folder).figures
+    path.write_bytes(content)
+    assert Artifact(made.folder).figures == made.figures
 
 
 def test_the_software_is_named_with_the_versions_that_are_installed() -> None:

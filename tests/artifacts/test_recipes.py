@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.manifest import Artifact, sealed
 from coreset.artifacts.stage import Stage
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
@@ -54,7 +54,9 @@ def test_equal_recipes_share_a_digest_and_others_do_not(
 
 def artifact(folder: Path, digest: str, kept: int = 7) -> Artifact:
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"digest": digest, "figures": {"kept": kept}, "shards": []}))
+    (folder / "manifest.json").write_text(
+        json.dumps(sealed({"digest": digest, "figures": {"kept": kept}, "shards": []}))
+    )
     return Artifact(folder)
 
 

@@ -136,7 +136,9 @@ def test_ranks_work_on_a_part_together_with_one_thread_each_and_one_writes_it(
 
 @pytest.mark.ray
 def test_an_error_of_one_rank_ends_its_team_at_once(ray_executor: RayExecutor, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^part 1: expected a good density, found a bad one; replace it\.$"):
+    with pytest.raises(
+        DataError, match=r"^part 1: expected a good density, found a bad one; replace it\.\npart 'part-1' of "
+    ):
         materialize_all([Pair(fail="data")], root=tmp_path, executor=ray_executor)
 
 
@@ -239,7 +241,9 @@ class Meeting(Stage):
 
 @pytest.mark.ray
 def test_a_failure_ends_the_other_trainings_in_their_middle(ray_executor: RayExecutor, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^part 1: expected a good density, found a bad one; replace it\.$"):
+    with pytest.raises(
+        DataError, match=r"^part 1: expected a good density, found a bad one; replace it\.\npart 'part-1' of "
+    ):
         materialize_all([Alone(fail="data", count=2)], root=tmp_path, executor=ray_executor)
     assert not list(tmp_path.glob("alone-*/part-*"))
 
@@ -312,6 +316,7 @@ def test_a_team_that_was_started_again_takes_up_its_own_part_and_no_other_rank_r
         await queue.offer(["work"], [("digest", Part(name, workers=2)) for name in ("a", "b")])
         first = await queue.take(0, 0, "one", None)
         assert first is not None and first.part.name == "a"
+        assert (await queue.read(0.0))[3] == ["a"]
         assert await queue.take(0, 1, "one", None) == first
         # The team dies and starts again: its second rank waits for the first.
         waiting = asyncio.ensure_future(queue.take(0, 1, "two", None))
@@ -324,7 +329,7 @@ def test_a_team_that_was_started_again_takes_up_its_own_part_and_no_other_rank_r
         await queue.take(0, 0, "three", None)
         assert await queue.take(0, 0, "four", None) is not None
         assert await queue.take(0, 0, "five", None) is None
-        _, _, failure = await queue.read(0.0)
+        _, _, failure, _ = await queue.read(0.0)
         assert isinstance(failure, WorkError)
         assert str(failure) == "b: begun 3 times, and ended by this: a worker died"
         assert not await queue.report(1.0)

@@ -117,12 +117,17 @@ def test_states_are_counted_from_what_stands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("state", "error", "goes_on"),
-    [("done", None, False), ("failed", "disk [full]", True), ("interrupted", None, True), ("running", None, True)],
+    [("done", None, False), ("failed", "disk [full]", True), ("interrupted", None, True), ("running", None, False)],
 )
 def test_a_status_tells_the_error_and_how_to_go_on(state: str, error: str | None, goes_on: bool) -> None:
-    page = shown(print_status, {"name": "al", "state": state, "error": error}, [])
+    where, log = ("part 'b' of scoring", "log.jsonl, line 7") if error else ("", "")
+    record = {"name": "al", "state": state, "error": error, "where": where, "log": log}
+    last = {"time": "2026-01-01T00:00:00", "event": "stage begins", "stage": "scoring"}
+    page = shown(print_status, record, [], last)
     assert f"al: {state}" in page
-    assert ("error: disk [full]" in page) == (error is not None)
+    for told in ("failed: part 'b' of scoring", "error: disk [full]", "log: log.jsonl, line 7"):
+        assert (told in page) == (error is not None)
+    assert ("last event: 2026-01-01T00:00:00 stage begins, stage scoring" in page) == (state == "running")
     assert ("Run the same command again" in page) == goes_on
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreset.artifacts.executor import SerialContext, SerialExecutor
-from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.manifest import Artifact, sealed, shard_record
 from coreset.artifacts.materialize import materialize
 from coreset.atomic import TEMPORARY
 from coreset.corpus.snapshot import Snapshot
@@ -76,8 +76,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     unit = Normalisation(torch.full((d,), 0.5), torch.full((d,), 2.0), target_mean=0.5, target_scale=0.3)
     folder = tmp_path_factory.mktemp("network")
     build(Architecture(d, (8, 8), "gelu", "linear"), unit, "a").save(folder / "model.safetensors", {})
-    shard = {"name": "model", "files": {"model.safetensors": {}}, "figures": {}}
-    (folder / "manifest.json").write_text(json.dumps({"digest": "a" * 64, "shards": [shard], "figures": {}}))
+    shard = shard_record("model", folder / "model.safetensors", {})
+    (folder / "manifest.json").write_text(json.dumps(sealed({"digest": "a" * 64, "shards": [shard], "figures": {}})))
     return Artifact(folder)
 
 
@@ -112,7 +112,7 @@ def test_an_energy_difference_is_per_atom_and_keeps_its_sign(tmp_path: Path) -> 
     def artifact(name: str, *energies: float) -> Artifact:
         (tmp_path / name).mkdir()
         shards = [{"figures": {"free_energy": e, "atoms": atoms}} for e, atoms in zip(energies, (4, 8), strict=True)]
-        (tmp_path / name / "manifest.json").write_text(json.dumps({"shards": shards}))
+        (tmp_path / name / "manifest.json").write_text(json.dumps(sealed({"shards": shards})))
         return Artifact(tmp_path / name)
 
     one, other = artifact("a", -10.0, -20.0), artifact("b", -12.0, -16.0)

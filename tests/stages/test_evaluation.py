@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from coreset.artifacts.executor import SerialExecutor
-from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.manifest import Artifact, sealed, shard_record
 from coreset.artifacts.materialize import materialize
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
@@ -31,8 +31,8 @@ def network(folder: Path, seed: str) -> Artifact:
     unit = Normalisation(torch.full((d,), 0.5), torch.full((d,), 2.0), target_mean=0.5, target_scale=0.3)
     folder.mkdir()
     build(Architecture(d, (8, 8), "gelu", "linear"), unit, seed).save(folder / "model.safetensors", {})
-    shard = {"name": "model", "files": {"model.safetensors": {}}, "figures": {}}
-    (folder / "manifest.json").write_text(json.dumps({"digest": seed * 64, "shards": [shard], "figures": {}}))
+    shard = shard_record("model", folder / "model.safetensors", {})
+    (folder / "manifest.json").write_text(json.dumps(sealed({"digest": seed * 64, "shards": [shard], "figures": {}})))
     return Artifact(folder)
 
 
