@@ -61,13 +61,17 @@ def map_parts(work: Work, parts: Sequence[tuple[str, Part]]) -> Iterator[Part]:
             produce(ray.get(shared), digest, part)
         except CoresetError as error:
             # As a value: Ray Data would keep no more of an exception than its text, amid its own.
-            return {**row, "error": type(error).__name__, "message": str(error)}
-        return {**row, "error": "", "message": ""}
+            notes = list(getattr(error, "__notes__", ()))
+            return {**row, "error": type(error).__name__, "message": str(error), "notes": notes}
+        return {**row, "error": "", "message": "", "notes": [""]}
 
     numbers = ray.data.from_items(
         [{"number": number} for number in range(len(by_number))], override_num_blocks=len(by_number)
     )
     for row in numbers.map(attempt).iter_rows():
         if row["error"]:
-            raise getattr(errors, row["error"])(row["message"])
+            failure = getattr(errors, row["error"])(row["message"])
+            for note in row["notes"]:
+                failure.add_note(note)
+            raise failure
         yield by_number[row["number"]][1]
