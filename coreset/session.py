@@ -73,6 +73,7 @@ class Session:
         self.folder.expect_free_for(self.job.name)
         with self.folder.locked():
             record = _Record(self)
+            record.begin()
             try:
                 yield self.pipeline(lambda stages: record.materialize(stages, executor))
             except BaseException as error:
@@ -87,6 +88,11 @@ class _Record:
 
     session: Session
     stages: list[dict[str, Any]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Marks a new folder as this run's before anything else stands in it."""
+        if not (self.session.folder.path / RECORD).exists():
+            self._write("running", None)
 
     def materialize(self, stages: Sequence[Stage], executor: Executor) -> list[Artifact]:
         todo = [stage for stage in stages if not is_done(stage, self.session.store)]
