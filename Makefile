@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: run test check docs bench results page system clean
+.PHONY: run test check docs bench chaos results page system clean
 
 run: $(VENV)/.run
 	$(BIN)/coreset run jobs/al.yaml
@@ -24,6 +24,10 @@ docs: $(VENV)/.docs
 bench: $(VENV)/.test
 	$(BIN)/python -m pip install $(PIP_OPTIONS) -e '.[bench]'
 	$(BIN)/python -m benchmarks
+
+# docs/reliability.md: kills runs at drawn moments and runs them again. Under an hour on two cores.
+chaos: $(VENV)/.test
+	$(BIN)/python tests/chaos --seed 0 --serial 160 --ray 40
 
 # docs/results.md and its figures. Four to five hours on two cores; PSEUDOPOTENTIALS=DIR adds the energies (docs/energies.md).
 CORPORA := al water crfeconi

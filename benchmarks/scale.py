@@ -246,7 +246,7 @@ TAIL = """## Shards, network, memory
 3. **Manifests are single JSON files.** A manifest of 10⁵ shards is read whole by each process that looks for a shard.
    Beyond that it has to be split as the data are: a record file for each batch of shards, and a manifest of those.
 4. **Four score fields** of float32 are written where selection reads one. Leaving out the spreads would halve them.
-5. **One snapshot is one part** of scoring and of evaluation. Scoring holds it piece by piece, but one process does all of
-   it; evaluation transforms whole fields, so that a test snapshot has to fit in memory. Parts below the snapshot would
-   end the first; a distributed Fourier transform the second.
+5. **One snapshot is one part** of scoring and of evaluation. Scoring holds it piece by piece, but one process does all
+   of it; evaluation transforms whole fields, so that a test snapshot has to fit in memory. Parts below the snapshot
+   would end the first; a distributed Fourier transform the second.
 """

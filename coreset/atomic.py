@@ -49,6 +49,14 @@ def sync_tree(path: Path) -> None:
     sync(path)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it that are missing; their names are on the disk when it returns."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
+
+
 def remove(path: Path) -> None:
     """Removes a file or a folder; one that is gone already is no error."""
     if path.is_dir() and not path.is_symlink():
@@ -64,7 +72,7 @@ def replacing(final: Path) -> Iterator[Path]:
     A file replaces what stood there. A folder does not replace a folder: the first wins, for two writers of one
     name write the same bytes.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(final.parent)
     temporary = final.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:12]}-{final.name}")
     try:
         yield temporary

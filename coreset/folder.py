@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from coreset.atomic import TEMPORARY, remove, write_json
+from coreset.atomic import TEMPORARY, make_folder, remove, write_json
 from coreset.errors import RequestError
 
 RECORD = "run.json"
@@ -96,7 +96,7 @@ class RunFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Holds the folder. The lock ends with the process, however. Raises RequestError if another holds it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         with (self.path / LOCK).open("a+") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -77,6 +77,7 @@ class Session:
         with self.folder.locked():
             log = RunLog(self.folder.log)
             record = _Record(self, log)
+            record.begin()
             executor.progress = Logged(log, executor.progress, executor.at_work)
             try:
                 yield self.pipeline(lambda stages: record.materialize(stages, executor))
@@ -94,7 +95,10 @@ class _Record:
     log: RunLog
     stages: list[dict[str, Any]] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
+    def begin(self) -> None:
+        """Marks a new folder as this run's before anything else stands in it."""
+        if not (self.session.folder.path / RECORD).exists():
+            self._write("running", None)
         host, versions = socket.gethostname(), software()
         self.log.tell("run begins", job=self.session.job.name, process=os.getpid(), host=host, software=versions)
 

@@ -258,6 +258,18 @@ def test_a_run_records_the_stages_that_it_asked_for(job_file: Path) -> None:
     assert scores.folder.parent == opened.store
 
 
+def test_a_new_folder_is_marked_as_the_runs_before_anything_else_stands_in_it(job_file: Path) -> None:
+    """Also where a shared store holds everything already: what is killed between its coreset and its end runs again."""
+    first = open_at(job_file, store="store")
+    with first.recorded(SerialExecutor()) as pipeline:
+        package(first, pipeline.run())
+    second = open_at(job_file, out="again", store="store")
+    with second.recorded(SerialExecutor()) as pipeline:
+        assert record_of(second)["state"] == "running"
+        package(second, pipeline.run())
+        second.folder.expect_free_for("small")
+
+
 def test_a_run_in_another_jobs_folder_or_a_held_one_writes_nothing(
     job_file: Path, tmp_path: Path, picture: Picture
 ) -> None:

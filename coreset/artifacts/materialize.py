@@ -77,9 +77,6 @@ class _Site:
         except FileNotFoundError:
             if not self.manifest.is_file():
                 raise
-        remove(self.folder / _RECORDS)
-        for leftover in self.folder.glob(f"{TEMPORARY}*"):
-            remove(leftover)
 
     def _statement(self, shards: list[dict[str, Any]]) -> dict[str, Any]:
         return sealed(
@@ -91,6 +88,13 @@ class _Site:
                 "figures": self.stage.figures(self.shared, shards, self.folder),
             }
         )
+
+
+def _tidy(folder: Path) -> None:
+    """Removes from a whole artifact what its making left."""
+    for entry in folder.iterdir():
+        if entry.name == _RECORDS or entry.name.startswith(TEMPORARY):
+            remove(entry)
 
 
 @dataclass(frozen=True)
@@ -141,4 +145,8 @@ def materialize_all(stages: Sequence[Stage], *, root: Path, executor: Executor) 
         executor.map(_Produce(sites), parts, stages[0].place, stages[0].title)
     for site in sites.values():
         site.finish()
-    return [Artifact(root / stage.folder) for stage in stages]
+    made = [Artifact(root / stage.folder) for stage in stages]
+    for artifact in made:
+        # Also where it stood already: what wrote its manifest may have been killed before it could tidy up.
+        _tidy(artifact.folder)
+    return made

@@ -219,7 +219,7 @@ class RayExecutor(Executor):
             self.progress.advance(part.work)
 
     def _train(self, work: Work, parts: Sequence[tuple[str, Part]]) -> None:
-        from coreset.distributed.train import TrainGroup
+        from coreset.distributed.train import NodeLost, TrainGroup
 
         size = max(part.workers for _, part in parts)
         if size > self.workers:
@@ -231,7 +231,12 @@ class RayExecutor(Executor):
         if self._group is None or not self._group.serves(ranks, size):
             self._end_group()
             self._group = TrainGroup(ranks, size, self._device)
-        self._group.run(work, parts, self.progress.advance)
+        try:
+            self._group.run(work, parts, self.progress.advance)
+        except NodeLost:
+            # With as many ranks as the nodes that are left have room for; what is done already is not done again.
+            self._group = None
+            self._train(work, parts)
 
     def _end_group(self) -> None:
         """Ends the workers that train, if there are any; called before anything else needs their GPUs."""

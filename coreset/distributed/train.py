@@ -6,24 +6,21 @@ asks for, which train each network together.
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from coreset.artifacts.executor import Work, which_next
+from coreset.artifacts.executor import Work
 from coreset.artifacts.stage import Part
 from coreset.distributed.connect import reserved
 from coreset.distributed.context import Ended, RemoteContext
+from coreset.distributed.queue import Queue
 from coreset.errors import CoresetError, WorkError
 from coreset.learning.team import Team
 
-_ATTEMPTS = 3
-"""How often a part is begun whose workers die."""
 _FAILURES = 100
 """How often a group is started again; what ends it again and again is found by the attempts at its part."""
 _READERS = 4
@@ -34,117 +31,8 @@ _PATIENCE = 2.0
 """Seconds after which a rank that waits for its next part lets go of what it holds for it."""
 
 
-@dataclass
-class Taken:
-    """A part that a team works on; `number` tells it from those before, `life` the team from what it was restarted as.
-
-    `work` holds one reference, in a list so that Ray does not fetch it.
-    """
-
-    number: int
-    digest: str
-    part: Part
-    work: list[Any]
-    life: str = ""
-    attempts: int = 0
-    trouble: str = ""
-
-
-class Queue:
-    """Hands parts to teams and is told what is done; an asynchronous actor, whose calls may wait for one another.
-
-    A team keeps what it has taken until its first rank says that it is done, also where it dies and is started again.
-    """
-
-    def __init__(self) -> None:
-        self._waiting: list[Taken] = []
-        self._taken: dict[int, Taken] = {}
-        self._read: dict[int, str] = {}
-        self._numbers = 0
-        self._total = 0.0
-        self._failure: CoresetError | None = None
-        self._closed = False
-        self._changed = asyncio.Condition()
-
-    async def offer(self, work: list[Any], parts: Sequence[tuple[str, Part]]) -> None:
-        """These parts are to be made, in this order."""
-        async with self._changed:
-            for digest, part in parts:
-                self._numbers += 1
-                self._waiting.append(Taken(self._numbers, digest, part, work))
-            self._total = 0.0
-            self._changed.notify_all()
-
-    async def take(self, team: int, rank: int, life: str, finished: int | None) -> Taken | None:
-        """The next part of one rank of a team; None where there will be none. `finished` is what it made last."""
-        async with self._changed:
-            if rank == 0:
-                self._settle(team, life, finished)
-            await self._changed.wait_for(lambda: self._ended or self._next(team, rank, life, finished) is not None)
-            return None if self._ended else self._next(team, rank, life, finished)
-
-    async def report(self, units: float) -> bool:
-        """So much more is done. Returns whether to go on."""
-        self._total += units
-        return not self._ended
-
-    async def trouble(self, team: int, text: str) -> None:
-        """What a rank of this team dies of."""
-        self._taken[team].trouble = self._taken[team].trouble or text
-
-    async def fail(self, error: CoresetError) -> None:
-        """A part failed in a way that trying again would not change: nothing more is to be made."""
-        async with self._changed:
-            self._failure = self._failure or error
-            self._changed.notify_all()
-
-    async def close(self) -> None:
-        """Nothing more will come."""
-        async with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    async def read(self, wait: float) -> tuple[float, bool, CoresetError | None, list[str]]:
-        """The work done of what was last offered, whether that is all, the first failure, and the parts at work.
-
-        At the end of all, or after `wait` seconds.
-        """
-        async with self._changed:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait_for(lambda: self._idle or self._ended), wait)
-            return self._total, self._idle, self._failure, [taken.part.name for taken in self._taken.values()]
-
-    @property
-    def _idle(self) -> bool:
-        return not self._waiting and not self._taken
-
-    @property
-    def _ended(self) -> bool:
-        return self._closed or self._failure is not None
-
-    def _settle(self, team: int, life: str, finished: int | None) -> None:
-        """What the team had taken is done, or begun once more."""
-        taken = self._taken.get(team)
-        if taken is not None and taken.number == finished:
-            del self._taken[team]
-        elif taken is not None:
-            taken.life = life
-            taken.attempts += 1
-            if taken.attempts == _ATTEMPTS:
-                why = taken.trouble or "a worker died"
-                self._failure = WorkError(f"{taken.part.name}: begun {_ATTEMPTS} times, and ended by this: {why}")
-        self._changed.notify_all()
-
-    def _next(self, team: int, rank: int, life: str, finished: int | None) -> Taken | None:
-        if rank == 0 and team not in self._taken and self._waiting:
-            others = {reads for other, reads in self._read.items() if other != team}
-            wanted = [taken.part.reads for taken in self._waiting]
-            self._taken[team] = self._waiting.pop(which_next(wanted, self._read.get(team, ""), others))
-            self._taken[team].life = life
-            self._read[team] = self._taken[team].part.reads
-            self._changed.notify_all()
-        taken = self._taken.get(team)
-        return taken if taken is not None and taken.life == life and taken.number != finished else None
+class NodeLost(Exception):
+    """A node is gone on which ranks of a group stood, or were to stand."""
 
 
 class TrainGroup:
@@ -152,6 +40,7 @@ class TrainGroup:
 
     def __init__(self, ranks: int, size: int, device: str) -> None:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self.ranks = ranks
         self.size = size
@@ -164,8 +53,10 @@ class TrainGroup:
         # The ranks themselves reserve no CPU, so that other stages run while they wait.
         share = min(1.0, (cpus - free) / ranks)
         self._bundles = [] if device == "cuda" else [{"CPU": share}] * ranks
-        # A zero-CPU actor, for it only counts; the readers need the processor.
-        self._queue = ray.remote(num_cpus=0)(Queue).remote()
+        self._nodes = _alive()
+        # A zero-CPU actor, for it only counts; the readers need the processor. It stands and falls with the driver.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._queue = ray.remote(num_cpus=0, scheduling_strategy=here)(Queue).remote()
         self._outcome: list[BaseException] = []
         self.handed_out: list[str] = []
         # In a thread of its own, so that Ray Train does not take over Ctrl-C, and the bar can move.
@@ -177,9 +68,10 @@ class TrainGroup:
         return self.size == size and self.ranks >= ranks and self._thread.is_alive()
 
     def run(self, work: Work, parts: Sequence[tuple[str, Part]], advance: Callable[[float], None]) -> None:
-        """Makes the parts, and tells how much work is done; raises the first error."""
+        """Makes the parts, and tells how much work is done; raises the first error, and NodeLost."""
         import ray
 
+        self._expect_its_nodes()
         seen = 0.0
         with reserved(self._bundles):
             ray.get(self._queue.offer.remote([ray.put(work)], list(parts)))
@@ -192,6 +84,7 @@ class TrainGroup:
                     raise failure
                 if done:
                     return
+                self._expect_its_nodes()
         raise self._outcome[0] if self._outcome else WorkError("the workers ended before their work.")
 
     def close(self) -> None:
@@ -203,8 +96,17 @@ class TrainGroup:
             self._thread.join()
         ray.kill(self._queue)
 
-    def _fit(self) -> None:
+    def _expect_its_nodes(self) -> None:
+        """Raises NodeLost, and nothing more is taken, where a node is gone that its ranks stand on or were to."""
         import ray
+
+        ranks = ray.get(self._queue.nodes.remote())
+        if not (set(ranks.values()) if len(ranks) == self.ranks else set(self._nodes)) <= set(_alive()):
+            # Ray Train would wait for another node for ever where the ranks do not fit on those that are left.
+            ray.get(self._queue.close.remote())
+            raise NodeLost
+
+    def _fit(self) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
@@ -212,7 +114,7 @@ class TrainGroup:
             resources = {"GPU": 1.0, "CPU": 1.0}
         else:
             # Memory alone, which spreads the ranks over the nodes as evenly as CPUs would.
-            resources = {"CPU": 0.0, "memory": ray.cluster_resources().get("memory", 1.0) // (self.ranks + 1)}
+            resources = {"CPU": 0.0, "memory": float(_share(list(self._nodes.values()), self.ranks))}
         config = {"queue": self._queue, "size": self.size, "reader_cpus": self._reader}
         with tempfile.TemporaryDirectory(prefix="coreset-train-") as storage:
             trainer = DataParallelTrainer(
@@ -228,6 +130,21 @@ class TrainGroup:
                 trainer.fit()
             except Exception as error:
                 self._outcome.append(error)
+
+
+def _alive() -> dict[str, int]:
+    """The nodes of the cluster, and the bytes of memory that each has to give."""
+    import ray
+
+    return {each["NodeID"]: int(each["Resources"].get("memory", 0)) for each in ray.nodes() if each["Alive"]}
+
+
+def _share(memories: Sequence[int], ranks: int) -> int:
+    """Bytes that each rank reserves, so that nodes of such memories take about as many ranks as they have of it."""
+    share = sum(memories) // (ranks + 1)
+    while share > 1 and sum(memory // share for memory in memories) < ranks:
+        share //= 2
+    return share
 
 
 def _backend(device: str) -> Any:
@@ -267,6 +184,7 @@ def _train_rank(config: dict[str, Any]) -> None:
     number, rank = divmod(context.get_world_rank(), size)
     team = Team(rank, size, _groups(ranks, size)[number]) if size > 1 else Team()
     life = team.agreed(uuid4().hex)
+    ray.get(queue.enrol.remote(context.get_world_rank(), ray.get_runtime_context().get_node_id()))
     finished: int | None = None
     holding = _Holding()
     while True:

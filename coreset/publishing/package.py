@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel
 
 from coreset.artifacts.manifest import MANIFEST, Artifact, sealed, shard_record
-from coreset.atomic import TEMPORARY, canonical_json, remove, sync_tree, write_json
+from coreset.atomic import TEMPORARY, canonical_json, remove, sync, sync_tree, write_json
 from coreset.corpus.snapshot import Snapshot
 
 FORMAT = "coreset-1"
@@ -91,6 +91,7 @@ def write_package(
     (destination / MANIFEST).unlink(missing_ok=True)
     remove(destination)
     os.replace(fresh, destination)
+    sync(destination.parent)
 
 
 def _stands(destination: Path, stated: dict[str, Any]) -> bool:

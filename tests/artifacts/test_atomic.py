@@ -73,6 +73,22 @@ def test_contents_are_synced_before_the_rename_and_the_folder_after(
     assert faults.calls == ["fsync"] * 4 + ["replace", "fsync"]
 
 
+def test_the_folders_that_a_write_makes_have_their_names_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write(tmp_path / "deep" / "er" / "final", "file", b"new")
+    assert synced[:2] == [tmp_path, tmp_path / "deep"]
+    synced.clear()
+    write(tmp_path / "deep" / "er" / "other", "file", b"new")
+    assert tmp_path / "deep" not in synced
+
+
 @pytest.mark.parametrize("old", [None, b"old"])
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_crash_at_any_call_leaves_all_or_nothing(

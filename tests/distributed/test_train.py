@@ -6,9 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -22,8 +23,10 @@ from coreset.artifacts.materialize import materialize_all
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.split import split
 from coreset.corpus.store import Corpus
+from coreset.distributed import train
 from coreset.distributed.executor import RayExecutor
-from coreset.distributed.train import Queue
+from coreset.distributed.queue import Queue
+from coreset.distributed.train import NodeLost, TrainGroup
 from coreset.errors import DataError, RequestError, WorkError
 from coreset.learning.network import load
 from coreset.numerics.descriptors import Descriptor
@@ -335,3 +338,59 @@ def test_a_team_that_was_started_again_takes_up_its_own_part_and_no_other_rank_r
         assert not await queue.report(1.0)
 
     asyncio.run(drive())
+
+
+@given(st.lists(st.integers(2**20, 2**40), min_size=1, max_size=8), st.integers(1, 64))
+def test_every_rank_finds_room_in_the_memory_of_some_node(memories: list[int], ranks: int) -> None:
+    share = train._share(memories, ranks)
+    assert sum(memory // share for memory in memories) >= ranks
+
+
+@pytest.mark.parametrize(
+    ("stand", "left", "lost"),
+    [
+        ({0: "a", 1: "b"}, "abc", False),
+        ({0: "a", 1: "b"}, "ab", False),  # none of its ranks stood on c
+        ({0: "a", 1: "b"}, "ac", True),
+        ({0: "a"}, "abc", False),
+        ({0: "a"}, "ab", True),  # the other was to stand on any
+        ({0: "a", 1: "d"}, "abd", False),  # a node that came later
+    ],
+)
+def test_a_group_whose_nodes_are_gone_takes_nothing_more(
+    stand: dict[int, str], left: str, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    queue = SimpleNamespace(
+        nodes=SimpleNamespace(remote=lambda: stand), close=SimpleNamespace(remote=lambda: closed.append(True))
+    )
+    group = object.__new__(TrainGroup)
+    group.ranks, group._nodes, group._queue = 2, dict.fromkeys("abc", 1), queue
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda reference: reference))
+    monkeypatch.setattr(train, "_alive", lambda: dict.fromkeys(left, 1))
+    with pytest.raises(NodeLost) if lost else nullcontext():
+        group._expect_its_nodes()
+    assert closed == [True] * lost
+
+
+def test_a_group_that_lost_a_node_is_made_anew_as_large_as_the_others_have_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+    ran: list[list[str]] = []
+
+    class Group:
+        def __init__(self, ranks: int, size: int, device: str) -> None:
+            made.append(ranks)
+
+        def run(self, work: Any, parts: Any, advance: Any) -> None:
+            ran.append([part.name for _, part in parts])
+            if len(made) == 1:
+                monkeypatch.setattr(RayExecutor, "workers", 1)
+                raise NodeLost
+
+    monkeypatch.setattr(train, "TrainGroup", Group)
+    monkeypatch.setattr(RayExecutor, "workers", 2)
+    RayExecutor(device="cpu")._train(lambda *_: None, [("x", Part(name)) for name in "abc"])
+    assert made == [2, 1]
+    assert ran == [["a", "b", "c"]] * 2

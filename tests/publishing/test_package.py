@@ -150,6 +150,27 @@ def test_another_selection_replaces_the_package_whole(build: Any, tmp_path: Path
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".tmp")] == []
 
 
+def test_the_name_of_a_new_package_reaches_the_disk(
+    build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = build(tmp_path)
+    calls: list[tuple[str, Path]] = []
+    real = os.replace
+
+    def fsync(descriptor: int) -> None:
+        calls.append(("fsync", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+
+    def replace(source: Path, target: Path) -> None:
+        calls.append(("replace", target))
+        real(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        patched.setattr(os, "replace", replace)
+        write_package(made.path, made.extraction, made.train.snapshots, {**made.recipe, "name": "new"}, "new")
+    assert calls[-2:] == [("replace", made.path), ("fsync", tmp_path)]
+
+
 class Crash(BaseException):
     pass
 
