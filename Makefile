@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: run test check docs bench chaos results page system clean
+.PHONY: run test check audit docs bench chaos results page system clean
 
 run: $(VENV)/.run
 	$(BIN)/coreset run jobs/al.yaml
@@ -16,6 +16,14 @@ check: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Known vulnerabilities of the versions in constraints.txt. Asks PyPI; installs nothing but pip-audit, in an environment of its own.
+audit: $(VENV)/audit/bin/pip-audit
+	$< --requirement constraints.txt --no-deps --disable-pip --progress-spinner off
+
+$(VENV)/audit/bin/pip-audit:
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --disable-pip-version-check --quiet 'pip-audit>=2.7'
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict

@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from coreset.config import Job
-from coreset.corpus.split import SnapshotSet
-from coreset.errors import RequestError
+from coreset.corpus.elements import SYMBOLS
+from coreset.corpus.snapshot import Snapshot
+from coreset.corpus.split import SnapshotSet, Split
+from coreset.errors import DataError, RequestError
 from coreset.methods import METHODS
 from coreset.methods.budget import keep
 from coreset.stages.coverage import equal_share
 from coreset.sweep import Sweep
 from coreset.workflow import legal_cutoffs
+
+
+def check_source(source: str, place: str) -> None:
+    """Raises RequestError for a URL that holds a password or a signature; does not repeat it."""
+    if "://" in source and (re.search(r"//[^/@]*:[^/@]*@", source) or "?" in source):
+        raise RequestError(
+            f"{place}: corpus.source: expected a URL without password or signature, for it is written to run.json, "
+            "found one with; leave them to the environment, or to the configuration of fsspec."
+        )
+
+
+def check_atoms(divided: Split, place: str) -> None:
+    """Raises DataError for a snapshot of which no descriptor can be computed, before any is trained on or tested."""
+    for points in (divided.train, divided.validation, *divided.tests.values()):
+        for snapshot in points.snapshots:
+            flaw = _flaw(snapshot)
+            if flaw:
+                raise DataError(
+                    f"{place}: corpus.source: {snapshot.name}: expected {flaw}; ingest it again, or leave it out."
+                )
+
+
+def _flaw(snapshot: Snapshot) -> str:
+    """What is expected of a snapshot's cell and atoms, and found otherwise; empty where all is well."""
+    cell, numbers, positions = snapshot.cell, snapshot.numbers, snapshot.positions
+    if not np.isfinite(cell).all() or not snapshot.volume > 1e-12 * np.prod(np.linalg.norm(cell, axis=1)):
+        return f"lattice vectors that span a volume, found {cell.tolist()}"
+    if not len(numbers) or len(numbers) != len(positions):
+        return f"one atom or more, each with a position, found {len(numbers)} with {len(positions)}"
+    if not np.isfinite(positions).all():
+        return "finite positions of atoms, found others"
+    if numbers.min() < 1 or numbers.max() > len(SYMBOLS):
+        return f"atomic numbers from 1 to {len(SYMBOLS)}, found {numbers.min()} to {numbers.max()}"
+    if not (np.isfinite(snapshot.electrons) and snapshot.electrons > 0):
+        return f"a positive number of electrons, found {snapshot.electrons}"
+    return ""
 
 
 def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> None:

@@ -18,7 +18,7 @@ from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import Artifact, software
 from coreset.artifacts.materialize import is_done, materialize_all
 from coreset.artifacts.stage import Stage
-from coreset.checks import check
+from coreset.checks import check, check_atoms, check_source
 from coreset.config import Job
 from coreset.corpus.split import Split, split
 from coreset.corpus.store import Corpus
@@ -174,6 +174,7 @@ def _session(job_file: Path, job: Job, corpus: Corpus, folder: RunFolder, store:
         stratify=section.stratify,
     )
     check(job, divided.train, divided.validation, str(job_file))
+    check_atoms(divided, str(job_file))
     store = absolute_output(store, "--store") if store else folder.store
     if store.exists() and not store.is_dir():
         raise RequestError(
@@ -207,6 +208,7 @@ def _engine(session: Session) -> Engine | None:
 def _open_corpus(job_file: Path, job: Job) -> Corpus:
     """The corpus of a job; its path is relative to the job file, a URL is taken as it is."""
     source = job.corpus.source
+    check_source(source, str(job_file))
     try:
         return Corpus.open(source if "://" in source else str((job_file.parent / source).resolve()))
     except RequestError as error:

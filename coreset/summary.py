@@ -75,9 +75,18 @@ def score_figures(scores: Artifact) -> dict[str, Any]:
 
 
 def _trained(models: list[Artifact]) -> dict[str, Any]:
-    """Of each training: last loss (scaled units), share of points whose output was 0, initialisations thrown away."""
+    """Of each training: last loss (scaled units), share of points whose output was 0, initialisations thrown away.
+
+    `slowed_to`, where any diverged: the learning rate of those that were begun again, null for the others.
+    """
     runs = [model.shards[0]["figures"] for model in models]
-    return {name: [run[figure] for run in runs] for name, figure in _TRAINED.items()}
+    return {name: [run[figure] for run in runs] for name, figure in _TRAINED.items()} | slowed(runs)
+
+
+def slowed(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The learning rates of trainings that were begun again, by run, under `slowed_to`; nothing where none was."""
+    rates = [run.get("slowed_to") for run in runs]
+    return {} if rates == [None] * len(rates) else {"slowed_to": rates}
 
 
 _TRAINED = {"loss": "loss", "dead_share": "dead", "redrawn": "redrawn"}

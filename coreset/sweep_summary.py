@@ -18,7 +18,7 @@ from coreset.corpus.split import SnapshotSet
 from coreset.estimates import KINDS, bounds, by_kind, difference, figure, measured, members, parts
 from coreset.job_file import job_record
 from coreset.learning.network import Architecture
-from coreset.summary import corpus_figures, coverage_figures, cutoff_figures, score_figures
+from coreset.summary import corpus_figures, coverage_figures, cutoff_figures, score_figures, slowed
 from coreset.sweep import METHODS_STUDY, NOISE_STUDY, Cell, Sweep, SweepProducts, cell_id
 
 TARGET = 1.05
@@ -136,6 +136,7 @@ def _training(sweep: Sweep, models: Sequence[Artifact]) -> dict[str, Any]:
         "describe_seconds": [each["seconds"] for each in describing],
         "validation": [each["validation"] for each in figures],
         "redrawn": [each["redrawn"] for each in figures],
+        **slowed(figures),
     }
 
 

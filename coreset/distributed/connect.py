@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,8 @@ def import_libraries() -> None:
 def start(address: str = "auto", workers: int | None = None) -> str:
     """Starts a local Ray, or attaches to the cluster that is meant; never to one that merely happens to run here.
 
-    `auto` means the cluster of RAY_ADDRESS, which a Ray job has, else a local one. Raises RequestError if none answers.
-    Returns the folder of Ray's own logs on this host.
+    `auto` means the cluster of RAY_ADDRESS, which a Ray job has, else a local one, which other machines cannot reach.
+    Returns the folder of Ray's own logs on this host. Raises RequestError if no cluster answers.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -57,17 +57,36 @@ def start(address: str = "auto", workers: int | None = None) -> str:
             "worker_process_setup_hook": f"{__name__}.{import_libraries.__name__}",
         },
     }
-    if address == "local" or (address == "auto" and "RAY_ADDRESS" not in os.environ):
+    alone = address == "local" or (address == "auto" and "RAY_ADDRESS" not in os.environ)
+    if alone:
         local = {"address": "local", "include_dashboard": False, "object_store_memory": _OBJECT_STORE}
         options |= {**local, "num_cpus": workers}
     elif address != "auto":
         options["address"] = address
     try:
-        return str(Path(ray.init(**options).address_info["session_dir"]) / "logs")
+        with _loopback() if alone else nullcontext():
+            return str(Path(ray.init(**options).address_info["session_dir"]) / "logs")
     except ConnectionError as error:
         raise RequestError(
             f"cluster.address: expected a running Ray cluster at {address!r}, found none ({error})."
         ) from None
+
+
+@contextmanager
+def _loopback() -> Iterator[None]:
+    """A Ray that starts meanwhile takes 127.0.0.1 for its node, so that its processes listen to this machine alone.
+
+    Ray has no option for that: told 127.0.0.1, it takes an address that others can reach, and listens on all. What it
+    asks first is whether the system is one on which it knows no clusters.
+    """
+    from ray._private import ray_constants
+
+    known = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = known
 
 
 @contextmanager

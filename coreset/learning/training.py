@@ -10,15 +10,16 @@ import copy
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from coreset.errors import WorkError
+from coreset.errors import DataError, WorkError
 from coreset.learning.averaging import AveragedWeights
+from coreset.learning.divergence import SLOWER, Diverged, expect_sense
 from coreset.learning.feed import Feed
 from coreset.learning.network import Architecture, Model, build
 
@@ -87,6 +88,8 @@ class Trained:
     """Step and validation error of each check."""
     kept_step: int
     """The step whose weights are kept."""
+    slowed_to: float | None = None
+    """The learning rate with which it was begun again, where it had diverged with the stated one."""
 
 
 class _Dead(Exception):
@@ -109,12 +112,46 @@ def train(
     With `recipe.checks` the error on `held_out` is recorded, and with `keep="best"` decides which weights are kept.
 
     A run whose ReLU output dies (0 at every point; looked at where an epoch's last batches are all 0) is redrawn from
-    the next initialisation and counted. Raises WorkError when the loss is no longer finite, or each of them died.
+    the next initialisation and counted. A run that diverges is begun again, once, from the same seed with a tenth of
+    the learning rate, which `Trained.slowed_to` then tells. It has diverged where the mean loss of an epoch or a
+    validation error is not finite, and at the end as `divergence` says.
+
+    Raises WorkError when it diverges again, or each initialisation died; DataError where the checks are to look at a
+    density that does not vary.
     """
-    normalisation = feed.normalisation
+    if recipe.checks and held_out is not None and not held_out.density.max() > held_out.density.min():
+        raise DataError(
+            f"Training run {seed!r}: expected validation densities that vary, found the same at all "
+            f"{len(held_out.density)} points; validate on other snapshots, or set training.checks to 0."
+        )
+    try:
+        return _drawn(feed, architecture, recipe, seed, device, advance, held_out)
+    except Diverged as error:
+        found = str(error)
+    slower = replace(recipe, learning_rate=recipe.learning_rate / SLOWER)
+    try:
+        trained = _drawn(feed, architecture, slower, seed, device, advance, held_out)
+    except Diverged as error:
+        raise WorkError(
+            f"Training run {seed!r}: {found}, and with a tenth of the learning rate, {slower.learning_rate:g}, "
+            f"{error}; lower training.learning_rate."
+        ) from None
+    return replace(trained, slowed_to=slower.learning_rate)
+
+
+def _drawn(
+    feed: Feed,
+    architecture: Architecture,
+    recipe: Recipe,
+    seed: str,
+    device: str,
+    advance: Callable[[float], None],
+    held_out: HeldOut | None,
+) -> Trained:
+    """Trains from the first initialisation whose output does not die."""
     for attempt in range(_ATTEMPTS):
         draw = seed if attempt == 0 else f"{seed} redrawn {attempt}"
-        model = build(architecture, normalisation, draw)
+        model = build(architecture, feed.normalisation, draw)
         model.network.to(device)
         checks = _Checks(model, recipe, feed, held_out.to(device) if held_out is not None else None)
         try:
@@ -179,10 +216,7 @@ class _Checks:
         error = self.feed.team.agreed(self.held_out.error(self.model))
         self.model.network.train()
         if not math.isfinite(error):
-            raise WorkError(
-                f"Training: the validation error is {error} after step {step}; lower training.learning_rate, and check "
-                "that the validation densities vary."
-            )
+            raise Diverged(f"the validation error is {error} after step {step}")
         self.errors.append((step, error))
         if self.recipe.keep == "best" and (self._best is None or error < self._best[0]):
             self._best = (error, step, copy.deepcopy(self.model.network.state_dict()))
@@ -232,14 +266,13 @@ def _run(
         zeros, looked = map(sum, zip(*team.gathered((int((last == 0).sum()), len(last))), strict=True))
         dead = zeros / looked
         if not math.isfinite(mean_loss):
-            raise WorkError(
-                f"Training run {seed!r}: the loss is {mean_loss} after epoch {epoch + 1}; lower training.learning_rate."
-            )
+            raise Diverged(f"the loss is {mean_loss} after epoch {epoch + 1}")
         # The last batches may all be of vacuum, where the output is rightly 0: every point has to be looked at.
         if dead == 1.0 and not any(team.gathered(_alive(model.network, feed, recipe.batch, device))):
             raise _Dead
         if steps == recipe.steps:
             break
+    expect_sense(model.network, losses[:step], team)
     return steps, mean_loss, dead
 
 

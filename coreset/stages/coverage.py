@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.manifest import Artifact, inside
 from coreset.artifacts.stage import Context, Part, Stage
 from coreset.corpus.kept import batches_of, read_kept
 from coreset.corpus.split import SnapshotSet
-from coreset.errors import WorkError
+from coreset.errors import DataError, WorkError
 from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.query_sampling import Sample, doublings
 from coreset.stages.selection import kept_files
@@ -217,9 +217,18 @@ def bias_of_difference(ours: dict[str, float], theirs: dict[str, float]) -> floa
 
 
 def _minima(folder: Path, records: Iterable[dict[str, Any]]) -> np.ndarray:
-    shards = (np.load(folder / next(iter(record["files"])), allow_pickle=False) for record in records)
-    merged: np.ndarray = np.minimum.reduce(list(shards))
+    merged: np.ndarray = np.minimum.reduce([_shard(inside(folder, next(iter(record["files"])))) for record in records])
     return merged
+
+
+def _shard(path: Path) -> np.ndarray:
+    try:
+        distances: np.ndarray = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(
+            f"{path}: expected distances, found a damaged file ({error}); remove its folder and run again."
+        ) from None
+    return distances
 
 
 def _found(minima: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
-from coreset.errors import DataError
+from coreset.errors import WorkError
 from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.fourier import power_spectrum, sobolev
 from coreset.numerics.metrics import electrons_lost, nmae, nrmse
@@ -84,11 +84,11 @@ def network_of(model: Artifact) -> str:
 
 @contextmanager
 def naming(place: str) -> Iterator[None]:
-    """Puts the place before the DataError of a formula, which knows neither snapshot nor network."""
+    """Puts the place before the error of a formula, which knows neither snapshot nor network."""
     try:
         yield
-    except DataError as error:
-        raise DataError(f"{place}: {error}") from error
+    except WorkError as error:
+        raise type(error)(f"{place}: {error}") from error
 
 
 def field_figures(

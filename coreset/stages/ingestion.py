@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from coreset.corpus.naming import Naming
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.sparc import Checks, SnapshotFiles, check_headers, list_snapshots, read_snapshot
 from coreset.corpus.store import METADATA, SLAB_POINTS, Corpus, finish, write_snapshot
-from coreset.errors import RequestError
+from coreset.errors import DataError, RequestError
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,9 @@ class Source:
 def open_source(source: Path, checks: Checks, naming: Naming, fresh: bool = False) -> Source:
     """A tree of SPARC snapshots, or a corpus to be re-sharded.
 
-    Raises RequestError for anything else, for names that `naming` cannot use, and where `fresh` says that names or
-    atoms are to be read in a certain way but the source is a corpus, which has them already.
+    Raises DataError for a corpus with a name that is no path below it; RequestError for anything else, for names that
+    `naming` cannot use, and where `fresh` says that names or atoms are to be read in a certain way but the source is a
+    corpus, which has them already.
     """
     if (source / METADATA).is_file():
         if fresh:
@@ -40,6 +41,8 @@ def open_source(source: Path, checks: Checks, naming: Naming, fresh: bool = Fals
                 f"{source}: --group, --temperature and --wrap apply to raw files, found a corpus; leave them out."
             )
         corpus = Corpus.open(source)
+        for snapshot in corpus.snapshots:
+            _expect_inside(snapshot.name, source)
         points = sum(snapshot.points for snapshot in corpus.snapshots)
         return Source(corpus.snapshots, points, partial(_from_corpus, corpus))
     files = list_snapshots(source)
@@ -64,6 +67,13 @@ def ingest(source: Source, destination: Path, executor: Executor, *, inner: int 
     parts = [("", Part(item.name, item)) for item in source.items]
     executor.map(work, parts, "data", "ingestion")
     return finish(destination, [item.name for item in source.items])
+
+
+def _expect_inside(name: str, source: Path) -> None:
+    """A name becomes a path of the new corpus: the names of files are checked as they are read, a corpus's are here."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{source}: the name {name!r} of a snapshot leads outside the corpus; do not trust this copy.")
 
 
 def _holds_a_corpus(folder: Path) -> bool:

@@ -114,12 +114,16 @@ def _parquet(path: Path) -> Callable[[], Iterator[np.ndarray]]:
     try:
         with pq.ParquetFile(path) as file:
             names, rows = file.schema_arrow.names, file.metadata.num_rows
+            kind = file.schema_arrow.field(COLUMN).type if COLUMN in names else None
     except (pa.ArrowInvalid, OSError) as error:
         raise RequestError(f"{path}: expected a Parquet file, found one that cannot be read ({error}).") from None
     if COLUMN not in names or rows == 0:
         raise RequestError(
             f"{path}: expected rows with a column {COLUMN!r}, found {rows} rows, columns {', '.join(names)}."
         )
+    # Before a value is looked at: those of some extension types, such as Ray's of Python objects, are pickles.
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise RequestError(f"{path}: expected real scores, found a column {COLUMN!r} of type {kind}.")
 
     def pieces() -> Iterator[np.ndarray]:
         # Pages through a buffer, row group by row group: a reader of all of them keeps what it has read.
@@ -147,6 +151,8 @@ def _zarr(path: Path) -> Callable[[], Iterator[np.ndarray]]:
         ) from None
     if not isinstance(array, zarr.Array) or array.size == 0:
         raise RequestError(f"{path}: expected an array {COLUMN!r} that is not empty, found none.")
+    if any(getattr(codec, "codec_id", None) == "pickle" for codec in (*array.filters, *array.compressors)):
+        raise RequestError(f"{path}: expected numbers, found an array of pickles, which are code; write plain numbers.")
     plane = int(np.prod(array.shape[1:], dtype=np.int64))
     step = max(1, PIECE // plane)
     found = array

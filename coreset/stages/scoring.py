@@ -13,12 +13,13 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.manifest import Artifact, inside
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.pieces import Piece, pieces_of, planes_of
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.numerics.descriptors import Described, Descriptor
+from coreset.stages.evaluation import naming, network_of
 
 T = TypeVar("T")
 
@@ -95,7 +96,10 @@ class Scoring(Stage):
         }
 
     def _score(self, snapshot: Snapshot, piece: Piece, device: str) -> tuple[np.ndarray, np.ndarray, int]:
-        """Gradient norms and |residuals|, shape [K, points] each, and how many points needed the fallback."""
+        """Gradient norms and |residuals|, shape [K, points] each, and how many points needed the fallback.
+
+        Raises WorkError, naming snapshot and network, for a norm that is not finite.
+        """
         import torch
 
         from coreset.corpus.described import open_corpus
@@ -113,7 +117,8 @@ class Scoring(Stage):
             x, y = torch.from_numpy(described.features).to(device), torch.from_numpy(density[rows]).to(device)
             for run, model in enumerate(self._networks):
                 model.network.to(device)
-                found = gradient_norms_and_residuals(model.network, x, model.target(y), _BLOCK, self.precision)
+                with naming(f"{snapshot.name}, from point {piece.first + rows[0]} on: {network_of(self.models[run])}"):
+                    found = gradient_norms_and_residuals(model.network, x, model.target(y), _BLOCK, self.precision)
                 norms[run, rows], residuals[run, rows] = (values.cpu().numpy() for values in found)
         return norms, residuals, fallback
 
@@ -154,7 +159,7 @@ def _rank_correlation(folder: Path, records: Iterable[dict[str, Any]]) -> float 
     """Mean Spearman correlation over pairs of runs, on the sampled points; None with fewer than two runs that vary."""
     from scipy.stats import rankdata
 
-    shards = [folder / next(iter(record["files"])).split("/")[0] for record in records]
+    shards = [inside(folder, next(iter(record["files"])).split("/")[0]) for record in records]
     sample = np.concatenate([_array(shard, "sample") for shard in shards], axis=1)
     # A run that died with its last step has one score, 0, and no ranks.
     ranks = [rankdata(run) for run in sample if np.ptp(run) > 0]
@@ -165,7 +170,7 @@ def _rank_correlation(folder: Path, records: Iterable[dict[str, Any]]) -> float 
 
 
 def _array(shard: Path, name: str, planes: slice = slice(None)) -> np.ndarray:
-    return np.asarray(zarr.open_array(shard / name, mode="r")[planes])
+    return np.asarray(zarr.open_array(shard / name, mode="r", zarr_format=3)[planes])
 
 
 def new_field(group: zarr.Group, name: str, grid: tuple[int, int, int]) -> zarr.Array[Any]:

@@ -16,6 +16,7 @@ from coreset.corpus.kept import batches_of, write_kept
 from coreset.corpus.pieces import pieces_of
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
+from coreset.errors import RequestError, WorkError
 from coreset.methods import METHODS, Rule, ScoreShard, Selected
 from coreset.stages.scoring import read_field
 
@@ -49,12 +50,20 @@ class Selection(Stage):
         return inputs if self.scores is None else {**inputs, "scores": self.scores.digest}
 
     def prepare(self, scanner: Scanner) -> Rule:
-        """The rule: a few thresholds, found by scans, from which any shard knows its own points."""
+        """The rule: a few thresholds, found by scans, from which any shard knows its own points.
+
+        Raises WorkError where the scores leave a method nothing to rank by, which nobody could know before they were
+        there.
+        """
 
         def scan(function: Callable[[ScoreShard], T], merge: Callable[[T, T], T]) -> T:
             return scanner.scan(partial(_on_shards, self, function, merge), self.train.snapshots, merge)
 
-        return METHODS[self.method].rule(scan, **self.settings)
+        try:
+            return METHODS[self.method].rule(scan, **self.settings)
+        except RequestError as error:
+            # What a job alone can get wrong was refused before anything began.
+            raise WorkError(f"selection by {self.method}: {error} What is computed is kept.") from None
 
     def parts(self) -> list[Part]:
         return [Part(batch.name, batch) for batch in batches_of(len(self.train.snapshots))]

@@ -117,6 +117,8 @@ class Training(Stage):
             "kept_step": trained.kept_step,
             "device": context.device,
         }
+        if trained.slowed_to is not None:  # not said of others, whose checkpoints keep their bytes
+            figures["slowed_to"] = trained.slowed_to
         trained.model.save(path, {"seed": self.seed, "descriptor": asdict(self.descriptor), **figures})
         return figures
 

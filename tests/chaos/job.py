@@ -30,7 +30,7 @@ SNAPSHOTS = [f"train/s{i // 2}_T{100 + 100 * (i // 4):04d}_{i % 2}" for i in ran
 LONGER = ("score.epoch=8", "score.seeds=3", "evaluation.seeds=2", "evaluation.steps=1500")
 """Overrides under which trainings take long enough to be hit."""
 JOB_FILE = "chaos.yaml"
-_OWN = frozenset({".lock", "run.json", "timings.json"})
+_OWN = frozenset({".lock", "log.jsonl", "run.json", "timings.json"})
 """Files that may differ: who held the folder, where it lies, and how long it took."""
 
 

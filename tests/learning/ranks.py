@@ -55,8 +55,23 @@ def first_is_dead(*given: Any) -> Any:
     return model
 
 
+class PoisonedOnOne(torch.optim.AdamW):
+    """With the stated rate the weights of one rank, the last, become NaN at a step in the middle."""
+
+    last = False
+    taken = 0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        super().step(closure)
+        self.taken += 1
+        if self.last and self.taken == 7 and self.param_groups[0]["lr"] == 3e-3:
+            self.param_groups[0]["params"][0][0, 0] = float("nan")
+
+
 def main(rank: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
+    torch.optim.AdamW = PoisonedOnOne  # type: ignore[misc]
     team = Team()
     if size > 1:
         at = (folder / "meeting").as_uri()
@@ -70,6 +85,7 @@ def main(rank: int, size: int, folder: Path) -> None:
         "chosen": (feed_of(team), relu, chosen),
         "steps": (feed_of(team), linear, recipe(epochs=None, steps=25)),
         "dead": (feed_of(team), relu, recipe()),
+        "slowed": (feed_of(team), relu, recipe()),
         "diverged": (feed_of(team), linear, recipe(learning_rate=1e30)),
         # Slabs of one point each: only the first rank has any.
         "lonely": (feed_of(team, slab=1, rows=90), relu, recipe(batch=7)),
@@ -79,6 +95,7 @@ def main(rank: int, size: int, folder: Path) -> None:
     told = {}
     for name, (feed, shape, how) in cases.items():
         training.build = first_is_dead if name == "dead" else build
+        PoisonedOnOne.last = name == "slowed" and rank == size - 1
         try:
             made = train(feed, shape, how, "seed", held_out=held_out)
         except CoresetError as error:
@@ -90,6 +107,7 @@ def main(rank: int, size: int, folder: Path) -> None:
             "steps": made.steps,
             "dead": made.dead,
             "redrawn": made.redrawn,
+            "slowed_to": made.slowed_to,
             "validation": made.validation,
             "kept_step": made.kept_step,
         }

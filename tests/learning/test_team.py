@@ -11,7 +11,7 @@ import torch
 
 from coreset.learning.network import load
 
-CASES = ["plain", "streamed", "chosen", "steps", "dead", "lonely", "lonely and streamed"]
+CASES = ["plain", "streamed", "chosen", "steps", "dead", "slowed", "lonely", "lonely and streamed"]
 
 
 def run(folder: Path, size: int) -> list[dict[str, Any]]:
@@ -53,7 +53,7 @@ def test_the_network_is_that_of_one_process(
     name: str, alone: dict[str, Any], together: list[dict[str, Any]], root: Path
 ) -> None:
     found, expected = together[0][name], alone[name]
-    for exact in ("steps", "redrawn", "kept_step"):
+    for exact in ("steps", "redrawn", "slowed_to", "kept_step"):
         assert found[exact] == expected[exact]
     for close in ("loss", "dead"):
         assert found[close] == pytest.approx(expected[close], rel=1e-4)
@@ -67,6 +67,8 @@ def test_the_network_is_that_of_one_process(
 
 def test_the_cases_are_what_they_are_called(alone: dict[str, Any]) -> None:
     assert alone["dead"]["redrawn"] == 1
+    assert [name for name in CASES if alone[name]["slowed_to"] is not None] == ["slowed"]
+    assert alone["slowed"]["slowed_to"] == pytest.approx(3e-4)
     assert len(alone["chosen"]["validation"]) >= 7
     # Windows of 300, 300, 300 and 103 points in batches of 64: each ends with a short one.
     assert alone["plain"]["steps"] == 2 * (5 + 5 + 5 + 2)

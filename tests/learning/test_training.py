@@ -1,7 +1,7 @@
 """Training learns, repeats to the byte, and says so when it does neither."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from coreset.errors import WorkError
+from coreset.errors import DataError, WorkError
 from coreset.learning import training
 from coreset.learning.feed import Feed
 from coreset.learning.network import Architecture, Model, Normalisation, build
@@ -242,6 +242,128 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_the_run_and_the_way_ou
 ) -> None:
     with pytest.raises(WorkError, match=r"Training run 'a': the loss is (nan|inf) .* lower training\.learning_rate"):
         train(feed_of(), LINEAR, recipe(learning_rate=1e30, **settings), "a")
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """From step 12 on a learning rate above 0.005 makes a weight NaN; the rate of every step that was taken."""
+    seen: list[float] = []
+
+    class Poisoned(torch.optim.AdamW):
+        taken = 0
+
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> Any:
+            super().step(closure)
+            rate = self.param_groups[0]["lr"]
+            seen.append(rate)
+            self.taken += 1
+            if rate > 0.005 and self.taken >= 12:
+                self.param_groups[0]["params"][0][0, 0] = math.nan
+
+    monkeypatch.setattr(torch.optim, "AdamW", Poisoned)
+    return seen
+
+
+@pytest.mark.parametrize("shape", [RELU, LINEAR], ids=["relu", "linear"])
+# Found by the loss of an epoch, by the last weights, and by a check.
+@pytest.mark.parametrize("settings", [{"steps": 40}, {"steps": 12}, {"steps": 12, "checks": 1, "keep": "best"}])
+def test_a_run_that_diverges_is_begun_again_once_with_a_tenth_of_the_rate(
+    shape: Architecture, settings: dict[str, Any], feed_of: Any, poisoned: list[float], tmp_path: Path
+) -> None:
+    held_out = unseen() if "checks" in settings else None
+    usual = recipe(learning_rate=0.02, average=0.5, **settings)
+    trained = train(feed_of(), shape, usual, "a", held_out=held_out)
+    assert trained.slowed_to == 0.002
+    assert poisoned[-settings["steps"] - 1 :] == [0.02] + [0.002] * settings["steps"]
+    # It is the training that the lower rate gives by itself, from the same seed.
+    plain = train(feed_of(), shape, replace(usual, learning_rate=0.002), "a", held_out=held_out)
+    assert plain.slowed_to is None
+    assert saved(trained, tmp_path / "m") == saved(plain, tmp_path / "m")
+    assert replace(trained, model=plain.model, slowed_to=None) == plain
+
+
+def test_a_run_that_diverges_again_is_an_error_that_tells_both(feed_of: Any, poisoned: list[float]) -> None:
+    with pytest.raises(WorkError) as caught:
+        train(feed_of(window=10_000), LINEAR, recipe(learning_rate=0.2, steps=16), "a")
+    assert str(caught.value) == (
+        "Training run 'a': the loss is nan after epoch 1, and with a tenth of the learning rate, 0.02, the loss is nan "
+        "after epoch 1; lower training.learning_rate."
+    )
+    assert poisoned == [0.2] * 16 + [0.02] * 16
+
+
+def test_a_run_that_is_begun_again_may_be_redrawn(
+    feed_of: Any, poisoned: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def first_is_dead_at_last(shape: Architecture, normalisation: Normalisation, seed: str) -> Model:
+        drawn.append(seed)
+        model = build(shape, normalisation, seed)
+        return lowered(model, 1e6) if len(drawn) == 2 else model
+
+    monkeypatch.setattr(training, "build", first_is_dead_at_last)
+    trained = train(feed_of(), RELU, recipe(learning_rate=0.02, steps=40), "a")
+    assert drawn == ["a", "a", "a redrawn 1"]
+    assert (trained.redrawn, trained.slowed_to) == (1, 0.002)
+
+
+@pytest.fixture
+def lifted(monkeypatch: pytest.MonkeyPatch) -> Callable[[float, int, int], None]:
+    """Lifts the output by so much for the steps after one and up to another."""
+
+    def patch(by: float, first: int, last: int) -> None:
+        class Lifted(torch.optim.AdamW):
+            taken = 0
+
+            @torch.no_grad()
+            def step(self, closure: Any = None) -> Any:
+                super().step(closure)
+                self.taken += 1
+                if self.taken in (first, last):
+                    self.param_groups[0]["params"][-1].add_(by if self.taken == first else -by)
+
+        monkeypatch.setattr(torch.optim, "AdamW", Lifted)
+
+    return patch
+
+
+# An epoch has 16 batches, and whoever is wrong by d standard deviations everywhere has a loss of d² in scaled units.
+@pytest.mark.parametrize(("by", "first", "last"), [(1e4, 1, 9), (1e4, 4, 12), (1e4, 8, 99), (9.0, 1, 99)])
+def test_a_spike_that_passes_and_a_loss_that_is_merely_bad_are_no_divergence(
+    by: float, first: int, last: int, feed_of: Any, lifted: Any
+) -> None:
+    lifted(by, first, last)
+    trained = train(feed_of(window=10_000), LINEAR, recipe(steps=16), "a")
+    assert trained.slowed_to is None
+    assert trained.loss > (1e6 if by == 1e4 else 60)
+
+
+@pytest.mark.parametrize(("by", "first", "last"), [(1e4, 3, 12), (1e4, 7, 99), (11.0, 1, 99)])
+def test_a_finite_loss_far_above_that_of_the_mean_has_diverged(
+    by: float, first: int, last: int, feed_of: Any, lifted: Any
+) -> None:
+    lifted(by, first, last)
+    with pytest.raises(
+        WorkError, match=r"more than half of the last epoch's losses are .* lower training\.learning_rate"
+    ):
+        train(feed_of(window=10_000), LINEAR, recipe(steps=16), "a")
+
+
+def test_a_rate_that_is_far_too_high_is_noticed_though_its_loss_stays_finite(feed_of: Any) -> None:
+    deep = replace(LINEAR, hidden=(24,) * 4)
+    trained = train(feed_of(), deep, recipe(learning_rate=3.0, steps=60), "a")
+    assert trained.slowed_to == 0.3
+    assert trained.loss < 10
+
+
+def test_validation_densities_that_do_not_vary_are_told_before_the_first_step(feed_of: Any, rates: list[float]) -> None:
+    held_out = HeldOut(unseen().features, torch.full((300,), 0.1))
+    with pytest.raises(DataError, match="expected validation densities that vary, found the same at all 300 points"):
+        train(feed_of(), RELU, recipe(checks=2), "a", held_out=held_out)
+    assert rates == []
+    assert train(feed_of(), RELU, recipe(), "a", held_out=held_out).steps == 10
 
 
 def test_a_run_whose_last_window_is_vacuum_is_not_dead() -> None:

@@ -127,6 +127,8 @@ KINDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "many ties": lambda rng, n: rng.integers(-3, 4, n).astype("f4"),
     "mostly zero": lambda rng, n: (rng.lognormal(size=n) * (rng.random(n) < 0.2) * rng.choice([-1, 1], n)).astype("f4"),
     "denormal": lambda rng, n: rng.integers(0, 50, n) * 5e-324,
+    "twelve decades": lambda rng, n: (10 ** rng.uniform(-6, 6, n)).astype("f4"),
+    "all zero": lambda rng, n: rng.choice([0.0, -0.0], n),
 }
 
 

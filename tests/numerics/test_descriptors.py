@@ -348,6 +348,45 @@ def test_a_tolerance_that_ties_all_atoms_to_each_other_is_refused():
         describe(np.zeros((1, 3)), cell, rng.random((20, 3)) @ cell, np.full(20, 6), Descriptor(8, tie_tolerance=1e-3))
 
 
+@pytest.mark.parametrize("together", [2, 3, 5])
+@pytest.mark.parametrize("neighbours", COUNTS)
+def test_atoms_on_one_spot_are_neighbours_like_any_others(neighbours, together):
+    """Tied wherever they are looked at from: ordered by kind, and none is lost or moved."""
+    rng = np.random.default_rng(together)
+    cell, positions, _ = skewed(rng, 5)
+    positions[:together] = positions[0]
+    numbers = np.array([8, 1, 8, 13, 1])
+    points = np.vstack([positions[:1], rng.normal(size=(6, 3)) * 9])
+    descriptor = Descriptor(neighbours, distances=True)
+    described = describe(points, cell, positions, numbers, descriptor)
+    assert np.isfinite(described.features).all()
+    with np.errstate(invalid="ignore"):  # the skew of atoms that are all on one spot
+        expected, _ = brute_force(points, cell, positions, numbers, descriptor)
+    np.testing.assert_allclose(described.features[:, 4 * neighbours :], expected[:, 4 * neighbours :], atol=2e-5)
+    order, turn = rng.permutation(5), rotation(rng)
+    again = describe(points @ turn, cell @ turn, positions[order] @ turn, numbers[order], descriptor)
+    np.testing.assert_allclose(again.features, described.features, rtol=0, atol=1e-4)
+    # At the spot itself the nearest are those that lie on it, the lightest first.
+    on_it = sorted(numbers[:together])[:neighbours]
+    np.testing.assert_array_equal(described.features[0, 3 * neighbours : 3 * neighbours + len(on_it)], on_it)
+    assert described.fallback[0]
+
+
+@pytest.mark.parametrize("neighbours", [1, 40, 118])
+def test_every_element_at_once(neighbours):
+    rng = np.random.default_rng(0)
+    cell, numbers = np.diag([22.0, 23.0, 24.0]), rng.permutation(np.arange(1, 119))
+    positions, points = rng.random((118, 3)) @ cell, rng.random((5, 3)) @ cell
+    descriptor = Descriptor(neighbours, distances=True)
+    described = describe(points, cell, positions, numbers, descriptor)
+    expected, unique = brute_force(points, cell, positions, numbers, descriptor)
+    assert unique.all() or neighbours == 1
+    np.testing.assert_array_equal(
+        described.features[:, 3 * neighbours : 4 * neighbours], expected[:, 3 * neighbours : 4 * neighbours]
+    )
+    np.testing.assert_allclose(described.features[unique], expected[unique], rtol=0, atol=2e-5)
+
+
 def test_two_atoms_by_hand():
     cell, positions = np.eye(3) * 30, np.array([[1.0, 0, 0], [0, 0, 2.0]])
     row = describe(np.zeros((1, 3)), cell, positions, np.array([8, 1]), Descriptor(2, distances=True)).features[0]

@@ -259,6 +259,21 @@ def test_scores_that_are_all_equal_lie_in_one_bin(train: SnapshotSet, score: flo
     assert figures["strata"] == {}
 
 
+@pytest.mark.parametrize("lowest", [-1e12, -3.0, 1e-44])
+def test_scores_that_are_negative_or_denormal_lie_between_the_edges(
+    train: SnapshotSet, lowest: float, tmp_path: Path
+) -> None:
+    stage = run(train, tmp_path, {"random": {}}, lowest=lowest, equal=lowest > 0)
+    figures = materialize(stage, root=tmp_path, executor=SerialExecutor()).figures
+    assert sum(figures["linear"]["all"]) == 1200
+    edges = figures["linear"]["edges"]
+    assert np.isfinite(edges).all() and (np.diff(edges) >= 0).all()
+    if lowest == -1e12:
+        assert figures["logarithmic"] is None
+    elif lowest > 0:
+        assert sum(figures["logarithmic"]["all"]) == 1200
+
+
 def test_the_digest_knows_all_that_is_counted_and_under_which_label(made: Any) -> None:
     stage, _ = made
     (first, a), (second, b), *others = stage.selections

@@ -1,6 +1,8 @@
 """Ingestion of native SPARC snapshots: what is written, what is refused, and that running again resumes."""
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from coreset.artifacts.executor import SerialExecutor
 from coreset.corpus.naming import Naming
 from coreset.corpus.sparc import Checks
-from coreset.corpus.store import Corpus
+from coreset.corpus.store import Corpus, corpus_digest
 from coreset.errors import DataError, RequestError
 from coreset.stages.ingestion import ingest, open_source
 
@@ -61,6 +63,24 @@ def test_a_bad_snapshot_stops_it_and_mending_it_resumes(tmp_path: Path) -> None:
     fresh = ingested(source, tmp_path / "fresh.zarr")
     assert resumed.digest == fresh.digest
     assert files_of(tmp_path / "corpus.zarr") == files_of(tmp_path / "fresh.zarr")
+
+
+@pytest.mark.parametrize("name", ["/{outside}/evil", "../evil", "a/../../evil"])
+def test_a_corpus_whose_names_lead_outside_is_refused_unread(name: str, tmp_path: Path) -> None:
+    """Its own metadata say so, and its digest is right: whoever made it meant it."""
+    corpus = ingested(NATIVE / "al", tmp_path / "one.zarr")
+    (snapshot,) = corpus.snapshots
+    evil = replace(snapshot, name=name.format(outside=tmp_path / "outside"))
+    mark = tmp_path / "one.zarr" / "zarr.json"
+    root = json.loads(mark.read_bytes())
+    root["attributes"]["digest"] = corpus_digest((evil,))
+    members = root["consolidated_metadata"]["metadata"]
+    members[evil.name] = members.pop(snapshot.name)
+    mark.write_text(json.dumps(root))
+    before = files_of(tmp_path)
+    with pytest.raises(DataError, match="leads outside the corpus; do not trust this copy"):
+        ingested(tmp_path / "one.zarr", tmp_path / "two.zarr")
+    assert files_of(tmp_path) == before
 
 
 def test_other_folders_are_not_written_into(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from coreset.corpus.described import describe_points
 from coreset.corpus.pieces import pieces_of
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
-from coreset.errors import DataError
+from coreset.errors import DataError, WorkError
 from coreset.learning.network import load
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages import scoring
@@ -113,6 +113,20 @@ def test_an_error_while_describing_ahead_is_raised() -> None:
     assert next(items) == 0
     with pytest.raises(DataError, match="damaged"):
         next(items)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_network_that_diverged_is_named_with_the_snapshot(
+    value: float, points: SnapshotSet, made: Any, tmp_path: Path
+) -> None:
+    stage = Scoring(points, DESCRIPTOR, tuple(made[0]))
+    with torch.no_grad():
+        stage._networks[1].network[1].weight[0, 0] = value
+    with pytest.raises(WorkError, match="the network has diverged") as caught:
+        materialize(stage, root=tmp_path, executor=SerialExecutor())
+    (snapshot,) = points.snapshots
+    assert str(caught.value).startswith(f"{snapshot.name}, from point 0 on: network {made[0][1].folder.name}: ")
+    assert not isinstance(caught.value, DataError)
 
 
 def test_a_precision_is_another_artifact_with_scores_nearby(points: SnapshotSet, made: Any, tmp_path: Path) -> None:

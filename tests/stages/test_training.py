@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import Artifact
@@ -134,6 +135,28 @@ def test_what_a_map_has_read_is_let_go_with_it_at_once(
         assert [each() for each in feeds] == [None]
     finally:
         gc.enable()
+
+
+def test_a_slower_second_try_is_told_where_it_happened_and_nowhere_else(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = stage_of(split_of(small_corpus), PLAIN)
+    usual = made(stage, tmp_path / "usual")
+
+    class Poisoned(torch.optim.AdamW):
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> Any:
+            super().step(closure)
+            if self.param_groups[0]["lr"] == PLAIN["learning_rate"]:
+                self.param_groups[0]["params"][0].fill_(float("inf"))
+
+    monkeypatch.setattr(torch.optim, "AdamW", Poisoned)
+    slowed = made(stage, tmp_path / "slowed")
+    for artifact, expected in ((usual, None), (slowed, 0.002)):
+        assert artifact.shards[0]["figures"].get("slowed_to") == expected
+        assert load(artifact.path("model"))[1].get("slowed_to") == expected
+    assert "slowed_to" not in (usual.folder / "manifest.json").read_text()
+    assert slowed.digest == usual.digest
 
 
 @pytest.mark.parametrize("average", [0.0, 0.8])
