@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import zarr
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.materialize import materialize
@@ -15,7 +16,7 @@ from coreset.corpus.kept import read_kept
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
 from coreset.errors import DataError, RequestError, WorkError
-from coreset.stages.scoring import write_fields
+from coreset.stages.scoring import new_field
 from coreset.stages.selection import Selection
 
 CCS = {"prune": 0.8, "seed": 0, "cutoff": 0.3, "strata": 10, "redistribute": True}
@@ -45,7 +46,8 @@ class Given(Stage):
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         rng = np.random.default_rng(int(part.payload.digest[:8], 16))
         field = self.score(rng.uniform(size=part.payload.points)).astype(np.float32)
-        write_fields(path, {"grand": field.reshape(part.payload.grid)})
+        group = zarr.open_group(path, mode="w", zarr_format=3)
+        new_field(group, "grand", part.payload.grid)[...] = field.reshape(part.payload.grid)
         return {}
 
 
