@@ -1,8 +1,8 @@
 """When a training has diverged: it has gone where no further step will bring it back from.
 
-In scaled units the densities have variance 1, so to predict their mean everywhere costs a loss of 1. What costs more than
-`DIVERGED` is wrong by ten standard deviations. One batch may be, for a few steps: Adam's first steps can overshoot, and
-what was lost is soon made good. More than half of the last epoch's batches may not.
+In scaled units the densities have variance 1, so to predict their mean everywhere costs a loss of 1. What costs more
+than `DIVERGED` is wrong by ten standard deviations. One batch may be, for a few steps: Adam's first steps can
+overshoot, and what was lost is soon made good. More than half of the last epoch's batches may not.
 """
 
 from __future__ import annotations
