@@ -76,17 +76,17 @@ class Pickles:
         pq.write_table(pa.table(dict.fromkeys(schema.names, column)), path)
 
     def zarr(self, folder: Path, rows: int = 2) -> None:
-        """An array of the second format whose filter is a pickle."""
+        """An array of the second format whose filter is a pickle; Zarr takes one beside a filter that it knows."""
         folder.mkdir(parents=True)
         described = {
             "zarr_format": 2,
             "shape": [rows],
             "chunks": [rows],
-            "dtype": "<f4",
-            "fill_value": 0.0,
+            "dtype": "|O",
+            "fill_value": "",
             "order": "C",
             "compressor": None,
-            "filters": [{"id": "pickle", "protocol": 4}],
+            "filters": [{"id": "vlen-utf8"}, {"id": "pickle", "protocol": 4}],
         }
         (folder / ".zarray").write_text(json.dumps(described))
         (folder / "0").write_bytes(self.bytes)

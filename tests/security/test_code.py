@@ -62,7 +62,8 @@ def faults(source: str) -> list[str]:
         if not isinstance(node, ast.Call):
             continue
         name = dotted(node.func)
-        if name in BUILTINS | CALLS:
+        literal = bool(node.args) and isinstance(node.args[0], ast.Constant)
+        if name in BUILTINS | CALLS and not (name == "importlib.import_module" and literal):
             found.append(f"{node.lineno}: calls {name}")
         if name in ("np.load", "numpy.load") and not is_false(given(node, "allow_pickle")):
             found.append(f"{node.lineno}: {name} without allow_pickle=False")
@@ -78,9 +79,14 @@ def faults(source: str) -> list[str]:
     return found
 
 
+ALLOWED = {"__init__.py": ["imports importlib.import_module"]}
+"""The package's own table of names, each of which is imported when it is asked for."""
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_no_module_makes_code_of_data(path: Path) -> None:
-    assert faults(path.read_text(encoding="utf-8")) == []
+    found = [fault.partition(": ")[2] for fault in faults(path.read_text(encoding="utf-8"))]
+    assert found == ALLOWED.get(path.relative_to(PACKAGE).as_posix(), [])
 
 
 @pytest.mark.parametrize(
@@ -122,6 +128,7 @@ def test_what_would_is_seen(source: str) -> None:
         "re.compile(pattern)",
         "model.eval()",
         "json.load(file)",
+        "importlib.import_module('eminus')",
     ],
 )
 def test_what_would_not_is_let_pass(source: str) -> None:

@@ -50,7 +50,8 @@ def run(whole_run: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_distances_are_read_within_their_artifact(name: str, run: Path, secret: Path) -> None:
     folder = next((run / "artifacts").glob("coverage-*"))
-    np.save(secret.open("wb"), np.zeros(100))
+    with secret.open("wb") as file:
+        np.save(file, np.zeros(100))
     shutil.move(folder, folder := run.parent / "coverage")
     complete = lead_out(folder, secret)
 
