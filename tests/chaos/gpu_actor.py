@@ -16,7 +16,7 @@ from coreset.artifacts.materialize import materialize
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.distributed.executor import RayExecutor
 
-NODE = {"num_cpus": 2, "num_gpus": 1, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+NODE = {"num_cpus": 2, "num_gpus": 1, "node_ip_address": "127.0.0.2", "include_dashboard": False}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import sys
 
 from ray.cluster_utils import Cluster
 
-NODE = {"num_cpus": 2, "node_ip_address": "127.0.0.1", "include_dashboard": False, "object_store_memory": 400_000_000}
+# Not 127.0.0.1, which Ray takes for "any address of this machine" when a driver connects.
+NODE = {"num_cpus": 2, "node_ip_address": "127.0.0.2", "include_dashboard": False, "object_store_memory": 400_000_000}
 
 cluster = Cluster(initialize_head=True, head_node_args=NODE)
 other = cluster.add_node(**NODE)

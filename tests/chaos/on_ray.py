@@ -28,7 +28,7 @@ WITHIN = {
 WHOLE = ("the driver", "all processes")
 NODE = "a node"
 GPU = "a GPU actor"
-_LONGEST = 300.0
+_LONGEST = 900.0
 """Seconds after which a run is held to hang."""
 
 

@@ -60,24 +60,22 @@ class Points:
     """Counts the points that a process passes, and ends it with SIGKILL at one of them.
 
     That is the `number`-th time that it passes the point `target`, such as `before replace of coreset`, or any where
-    `target` is empty. `power` says what else is lost in that moment, as when the machine loses power: nothing ("");
-    half of every file that was not synced since it was written ("contents"); every name whose folder was not synced
-    since ("names"). What was removed stays removed, and what stood when the process began is held to be on the disk.
-    Nothing is really synced.
+    `target` is empty. Nothing is really synced; what would have been is told in `report`, for `lose`.
     """
 
-    def __init__(self, root: Path, report: Path, target: str = "", number: int = 0, power: str = "") -> None:
+    def __init__(self, root: Path, report: Path, target: str = "", number: int = 0) -> None:
         self.passed: list[tuple[str, str]] = []
         """Of each point in turn its kind and its name."""
         self._counts: Counter[str] = Counter()
         self.root = root
         self.report = report
-        self.target, self.number, self.power = target, number, power
+        self.target, self.number = target, number
+        # By inode: size and time of a file, and the names in a folder, that are on the disk.
         self._synced: dict[int, tuple[int, int]] = {}
-        self._names: dict[int, set[str]] = {}
+        self._names: dict[int, list[str]] = {}
         self._undo: list[Callable[[], None]] = []
         for folder, _, files in os.walk(root):
-            self._names[os.stat(folder).st_ino] = set(os.listdir(folder))
+            self._names[os.stat(folder).st_ino] = os.listdir(folder)
             for name in files:
                 self._note(os.stat(os.path.join(folder, name)))
 
@@ -118,26 +116,8 @@ class Points:
 
     def _die(self, kind: str) -> None:
         self._restore()
-        promised = [path for path in self.root.glob("artifacts/*/manifest.json") if self._kept(path)]
-        if self.power:
-            self._lose(self.root)
-        self.say(killed=kind, lost=[str(path) for path in promised if not path.exists()])
+        self.say(killed=kind, synced=self._synced, names=self._names)
         os.kill(os.getpid(), signal.SIGKILL)
-
-    def _kept(self, path: Path) -> bool:
-        """Whether the folder of this name was synced since it was given."""
-        return path.name in self._names.get(path.parent.stat().st_ino, set())
-
-    def _lose(self, folder: Path) -> None:
-        for path in list(folder.iterdir()):
-            if self.power == "names" and not self._kept(path):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            elif path.is_dir():
-                self._lose(path)
-            elif self.power == "contents":
-                state = path.stat()
-                if self._synced.get(state.st_ino) != (state.st_size, state.st_mtime_ns):
-                    os.truncate(path, state.st_size // 2)
 
     def _note(self, state: os.stat_result) -> None:
         self._synced[state.st_ino] = (state.st_size, state.st_mtime_ns)
@@ -145,7 +125,7 @@ class Points:
     def _reached_the_disk(self, path: Path) -> None:
         state = path.stat()
         if path.is_dir():
-            self._names[state.st_ino] = set(os.listdir(path))
+            self._names[state.st_ino] = os.listdir(path)
         else:
             self._note(state)
 
@@ -222,3 +202,36 @@ class _Written:
 
     def __exit__(self, *error: Any) -> Any:
         return self._file.__exit__(*error)
+
+
+def lose(root: Path, said: dict[str, Any], power: str, copy: Path | None = None) -> list[str]:
+    """What the file system of a machine without power loses of what a dead process, whose report this is, has written.
+
+    "contents": half of every file that was not synced since it was written. "names": every name whose folder was not
+    synced since it was given. What was removed stays removed, and what stood when the process began is held to be on
+    the disk. Returns the manifests that are gone though their names were synced. A copy may suffer instead.
+    """
+    where = copy or root
+    synced = {int(inode): tuple(state) for inode, state in said["synced"].items()}
+    names = {int(inode): set(found) for inode, found in said["names"].items()}
+
+    def kept(path: Path) -> bool:
+        return path.name in names.get(path.parent.stat().st_ino, ())
+
+    def lose_below(folder: Path) -> None:
+        for path in list(folder.iterdir()):
+            there = where / path.relative_to(root)
+            if power == "names" and not kept(path):
+                shutil.rmtree(there) if path.is_dir() else there.unlink()
+            elif path.is_dir():
+                lose_below(path)
+            elif power == "contents":
+                state = path.stat()
+                if synced.get(state.st_ino) != (state.st_size, state.st_mtime_ns):
+                    os.truncate(there, state.st_size // 2)
+
+    promised = [path for path in root.glob("artifacts/*/manifest.json") if kept(path)]
+    if power and root.is_dir():
+        lose_below(root)
+    stood = [path.relative_to(root) for path in promised]
+    return [str(path) for path in stood if not (where / path).exists()]

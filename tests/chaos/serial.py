@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from job import Reference, finished, run
-from points import Points
+from points import Points, lose
 
 _KILLS = 8
 """Most kills of one folder."""
@@ -125,16 +125,17 @@ def chain(base: Undisturbed, seed: int, number: int, folder: Path, tally: Tally)
         with suppress(FileNotFoundError):
             report.unlink()
         wait = kill.moment * base.seconds if kill and not kill.point else None
-        points = Points(out, report, kill.point, kill.number, kill.power) if kill else Points(out, report)
+        points = Points(out, report, kill.point, kill.number) if kill else Points(out, report)
         status = _child(base.job, out, points, wait)
-        said = json.loads(report.read_bytes()) if report.exists() else {}
-        faults += [f"{path}: was whole on the disk, and lost its name with the power" for path in said.get("lost", [])]
         if kill and status == -signal.SIGKILL:
             died.append(str(kill))
-            tally.kills["at a moment" if wait is not None else said["killed"]] += 1
+            said = json.loads(report.read_bytes()) if kill.point else {"killed": "at a moment"}
+            tally.kills[said["killed"]] += 1
+            if kill.power:
+                faults += [f"{path}: stood, and was lost with the power" for path in lose(out, said, kill.power)]
         elif status != 0:
             faults.append(f"a run ended with {status} after the kills {died}: {out}.log")
-            break
+            break  # its folder is not whole, which is told below
         now = finished(out / "artifacts")
         # What was lost with the power has been told above.
         faults += [f"{name}: was finished, and made again" for name in standing if now.get(name, 0) != standing[name]]
@@ -144,7 +145,7 @@ def chain(base: Undisturbed, seed: int, number: int, folder: Path, tally: Tally)
     print(f"serial {number}: {len(died)} kills, {'FAILED' if faults else 'whole'}: {'; '.join(died)}", flush=True)
     if faults:
         tally.failures.append(f"serial:{number}")
-        print("\n".join(f"  {fault}" for fault in faults), flush=True)
+        print("\n".join(f"  {fault}" for fault in faults[:20]), flush=True)
     else:
         shutil.rmtree(out)
 
