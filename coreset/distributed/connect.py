@@ -12,6 +12,8 @@ from coreset.errors import RequestError
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _OBJECT_STORE = 2 * 1024**3
+_LOOK = 10.0
+"""Seconds between two looks at whether the hosts can still hold what is waited for."""
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -68,18 +70,60 @@ def start(address: str = "auto", workers: int | None = None) -> None:
         ) from None
 
 
-@contextmanager
-def reserved(bundles: Sequence[Mapping[str, float]]) -> Iterator[None]:
-    """Waits for these resources, if any, and holds them; no process takes part in it."""
-    from ray.util import placement_group, remove_placement_group
+class Reservation:
+    """Equal bundles of resources; no process takes part in it. Fewer where the hosts cannot hold as many."""
 
+    def __init__(self, bundles: Sequence[Mapping[str, float]]) -> None:
+        self._bundles = [dict(bundle) for bundle in bundles]
+        self._place()
+
+    def wait(self) -> None:
+        """Until it is held. A host may be lost after it was counted: then for what the others can hold."""
+        while not self._group.wait(_LOOK):
+            if _places(self._bundles[0]) < len(self._bundles):
+                self._renew()
+
+    def renew_if_lost(self) -> None:
+        """Lets go of what a lost host held: as long as that is wanted back, Ray places no other group."""
+        from ray.util import placement_group_table
+
+        if placement_group_table(self._group)["state"] == "RESCHEDULING":
+            self._renew()
+
+    def release(self) -> None:
+        """Ends it."""
+        from ray.util import remove_placement_group
+
+        remove_placement_group(self._group)
+
+    def _renew(self) -> None:
+        self.release()
+        self._bundles = self._bundles[: max(1, _places(self._bundles[0]))]
+        self._place()
+
+    def _place(self) -> None:
+        from ray.util import placement_group
+
+        self._group = placement_group(self._bundles)
+
+
+@contextmanager
+def reserved(bundles: Sequence[Mapping[str, float]]) -> Iterator[Reservation | None]:
+    """Waits for these resources, equal bundles if any, and holds them."""
     if not bundles:
-        yield
+        yield None
         return
-    held = placement_group([dict(bundle) for bundle in bundles])
+    held = Reservation(bundles)
     try:
-        while not held.wait(60):
-            pass
-        yield
+        held.wait()
+        yield held
     finally:
-        remove_placement_group(held)
+        held.release()
+
+
+def _places(bundle: Mapping[str, float]) -> int:
+    """How many such bundles the hosts hold where nothing else uses them."""
+    import ray
+
+    hosts = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(min(int(host.get(name, 0.0) // amount) for name, amount in bundle.items()) for host in hosts)

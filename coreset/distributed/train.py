@@ -149,6 +149,7 @@ class TrainGroup:
 
     def __init__(self, ranks: int, size: int, device: str) -> None:
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         self.ranks = ranks
         self.size = size
@@ -161,8 +162,10 @@ class TrainGroup:
         # The ranks themselves reserve no CPU, so that other stages run while they wait.
         share = min(1.0, (cpus - free) / ranks)
         self._bundles = [] if device == "cuda" else [{"CPU": share}] * ranks
-        # A zero-CPU actor, for it only counts; the readers need the processor.
-        self._queue = ray.remote(num_cpus=0)(Queue).remote()
+        # A zero-CPU actor, for it only counts; the readers need the processor. On this host, for on another it could be
+        # lost with that, while the run goes on.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._queue = ray.remote(num_cpus=0, scheduling_strategy=here)(Queue).remote()
         self._outcome: list[BaseException] = []
         # In a thread of its own, so that Ray Train does not take over Ctrl-C, and the bar can move.
         self._thread = threading.Thread(target=self._fit, daemon=True)
@@ -177,7 +180,7 @@ class TrainGroup:
         import ray
 
         seen = 0.0
-        with reserved(self._bundles):
+        with reserved(self._bundles) as held:
             ray.get(self._queue.offer.remote([ray.put(work)], list(parts)))
             while self._thread.is_alive():
                 total, done, failure = ray.get(self._queue.read.remote(_LOOK))
@@ -188,6 +191,8 @@ class TrainGroup:
                     raise failure
                 if done:
                     return
+                if held is not None:
+                    held.renew_if_lost()
         raise self._outcome[0] if self._outcome else WorkError("the workers ended before their work.")
 
     def close(self) -> None:
@@ -207,8 +212,9 @@ class TrainGroup:
         if self._device == "cuda":
             resources = {"GPU": 1.0, "CPU": 1.0}
         else:
-            # Memory alone, which spreads the ranks over the nodes as evenly as CPUs would.
-            resources = {"CPU": 0.0, "memory": ray.cluster_resources().get("memory", 1.0) // (self.ranks + 1)}
+            # Memory alone, by which SPREAD shares the ranks out among the hosts. Half of it, so that all of them find
+            # room on the hosts that are left where some are lost.
+            resources = {"CPU": 0.0, "memory": ray.cluster_resources().get("memory", 1.0) // (2 * self.ranks)}
         config = {"queue": self._queue, "size": self.size, "reader_cpus": self._reader}
         with tempfile.TemporaryDirectory(prefix="coreset-train-") as storage:
             trainer = DataParallelTrainer(
@@ -216,7 +222,10 @@ class TrainGroup:
                 train_loop_config=config,
                 backend_config=_backend(self._device) if self.size > 1 else None,
                 scaling_config=ScalingConfig(
-                    num_workers=self.ranks, use_gpu=self._device == "cuda", resources_per_worker=resources
+                    num_workers=self.ranks,
+                    use_gpu=self._device == "cuda",
+                    resources_per_worker=resources,
+                    placement_strategy="SPREAD" if self._device == "cpu" else "PACK",
                 ),
                 run_config=RunConfig(storage_path=storage, failure_config=FailureConfig(max_failures=_FAILURES)),
             )
