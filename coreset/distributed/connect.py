@@ -13,6 +13,8 @@ from coreset.errors import RequestError
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _OBJECT_STORE = 2 * 1024**3
+_LOOK = 10.0
+"""Seconds between two looks at whether the hosts can still hold what is waited for."""
 
 _SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -91,16 +93,32 @@ def _loopback() -> Iterator[None]:
 
 @contextmanager
 def reserved(bundles: Sequence[Mapping[str, float]]) -> Iterator[None]:
-    """Waits for these resources, if any, and holds them; no process takes part in it."""
+    """Waits for equal bundles of resources, if any, and holds them; no process takes part in it.
+
+    They are fewer where the hosts cannot hold as many, for one may be lost after it was counted.
+    """
     from ray.util import placement_group, remove_placement_group
 
     if not bundles:
         yield
         return
-    held = placement_group([dict(bundle) for bundle in bundles])
+    wanted = [dict(bundle) for bundle in bundles]
+    held = placement_group(wanted)
     try:
-        while not held.wait(60):
-            pass
+        while not held.wait(_LOOK):
+            places = _places(wanted[0])
+            if places < len(wanted):
+                remove_placement_group(held)
+                wanted = wanted[: max(1, places)]
+                held = placement_group(wanted)
         yield
     finally:
         remove_placement_group(held)
+
+
+def _places(bundle: Mapping[str, float]) -> int:
+    """How many such bundles the hosts hold where nothing else uses them."""
+    import ray
+
+    hosts = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return sum(min(int(host.get(name, 0.0) // amount) for name, amount in bundle.items()) for host in hosts)

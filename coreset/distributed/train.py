@@ -122,7 +122,10 @@ class TrainGroup:
                 train_loop_config=config,
                 backend_config=_backend(self._device) if self.size > 1 else None,
                 scaling_config=ScalingConfig(
-                    num_workers=self.ranks, use_gpu=self._device == "cuda", resources_per_worker=resources
+                    num_workers=self.ranks,
+                    use_gpu=self._device == "cuda",
+                    resources_per_worker=resources,
+                    placement_strategy="SPREAD" if self._device == "cpu" else "PACK",
                 ),
                 run_config=RunConfig(storage_path=storage, failure_config=FailureConfig(max_failures=_FAILURES)),
             )
