@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-from coreset.atomic import files_below, sha256_file
-from coreset.errors import DataError, WorkError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from coreset.atomic import canonical_json, files_below, parse_json, sha256_file, write_json
+from coreset.errors import DataError, WorkError, brief
 
 MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
 """Seconds that each shard took, by part, and what its process held; outside the manifest, for runs differ in them."""
 _LIBRARIES = ("coreset-ray", "faiss-cpu", "numba", "numpy", "pyarrow", "ray", "scipy", "torch", "zarr")
+
+
+class _Record(BaseModel):
+    """What a shard's record must hold to be used at all."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    files: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    figures: dict[str, Any]
+
+
+class _Statement(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    digest: str = ""
+    figures: dict[str, Any] = {}
+    shards: list[_Record] = []
+
+
+_TIMINGS = TypeAdapter(dict[str, dict[str, float]], config=ConfigDict(strict=True))
 
 
 def software() -> dict[str, str]:
@@ -43,9 +66,24 @@ def shard_record(name: str, path: Path, figures: dict[str, Any]) -> dict[str, An
     return {"name": name, "files": files, "figures": figures}
 
 
+def checksum(manifest: dict[str, Any]) -> str:
+    """SHA-256 of a manifest's canonical JSON without its own checksum, so that no figure in it changes unseen."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(canonical_json(rest)).hexdigest()
+
+
+def write_manifest(path: Path, statement: dict[str, Any]) -> None:
+    """Writes the mark of completeness, with its checksum."""
+    stated = parse_json(canonical_json(statement))  # as it will be read: keys are text, and lie in another order
+    write_json(path, {**stated, "checksum": checksum(stated)})
+
+
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact: shards and their manifest."""
+    """A finished artifact: shards and their manifest.
+
+    What reads the manifest raises DataError for one that is damaged, or that names files outside of the folder.
+    """
 
     folder: Path
 
@@ -56,26 +94,48 @@ class Artifact:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """The manifest, read once."""
-        manifest: dict[str, Any] = json.loads((self.folder / MANIFEST).read_bytes())
+        """The manifest, read once, and compared with its checksum; an earlier version wrote none."""
+        path = self.folder / MANIFEST
+        manifest: dict[str, Any] = self._read(path, _Statement)
+        if "checksum" in manifest and manifest["checksum"] != checksum(manifest):
+            raise DataError(f"{path}: its content is not what its checksum says; remove the folder and run again.")
         return manifest
+
+    def _read(self, path: Path, model: type[BaseModel] | TypeAdapter) -> Any:
+        try:
+            found = parse_json(path.read_bytes())
+            model.validate_python(found) if isinstance(model, TypeAdapter) else model.model_validate(found)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            key = ".".join(map(str, problem["loc"]))[:80]
+            raise DataError(f"{path}: {key}: {problem['msg']}; remove the folder and run again.") from None
+        except ValueError as error:
+            raise DataError(
+                f"{path}: expected JSON, found a damaged file ({brief(error)}); remove the folder and run again."
+            ) from None
+        return found
+
+    def _stated(self, key: str) -> Any:
+        if key not in self.manifest:
+            raise DataError(f"{self.folder / MANIFEST}: expected {key!r}, found none; remove the folder and run again.")
+        return self.manifest[key]
 
     @property
     def digest(self) -> str:
         """The recipe's digest, by which later stages refer to this artifact."""
-        digest: str = self.manifest["digest"]
+        digest: str = self._stated("digest")
         return digest
 
     @property
     def figures(self) -> dict[str, Any]:
         """The figures of the whole."""
-        figures: dict[str, Any] = self.manifest["figures"]
+        figures: dict[str, Any] = self._stated("figures")
         return figures
 
     @property
     def shards(self) -> list[dict[str, Any]]:
         """The shards' records, in order of the parts."""
-        shards: list[dict[str, Any]] = self.manifest["shards"]
+        shards: list[dict[str, Any]] = self._stated("shards")
         return shards
 
     @cached_property
@@ -85,28 +145,35 @@ class Artifact:
         `seconds` (wall) and `cpu_seconds`, those of its phases, and `peak_bytes`, which its process held at most.
         """
         try:
-            timings: dict[str, dict[str, float]] = json.loads((self.folder / TIMINGS).read_bytes())
+            timings: dict[str, dict[str, float]] = self._read(self.folder / TIMINGS, _TIMINGS)
         except FileNotFoundError:
             return {}
         return timings
 
     @cached_property
     def _places(self) -> dict[str, str]:
-        return {shard["name"]: PurePosixPath(next(iter(shard["files"]))).parts[0] for shard in self.shards}
+        return {shard["name"]: next(iter(shard["files"])) for shard in self.shards}
 
     def path(self, name: str) -> Path:
         """The file or folder of the shard whose part is called `name`."""
         if name not in self._places:
             raise WorkError(f"{self.folder}: expected a shard of part {name!r}, found none.")
-        return self.folder / self._places[name]
+        file = inside(self.folder, self._places[name])
+        return self.folder / file.relative_to(self.folder).parts[0]
 
 
 def inside(folder: Path, name: str) -> Path:
     """The file of this name below a folder. Raises DataError for a name, or a link, that leads outside."""
     relative = PurePosixPath(name)
     path = folder / relative
-    if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{folder / MANIFEST}: file name {name!r} leads outside the folder; do not trust this copy.")
+    try:
+        within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, a zero byte
+        within = False
+    if not within or not relative.parts or relative.is_absolute() or ".." in relative.parts:
+        raise DataError(
+            f"{folder / MANIFEST}: file name {name[:80]!r} leads outside the folder; do not trust this copy."
+        )
     return path
 
 
@@ -117,7 +184,11 @@ def verify_files(folder: Path, files: dict[str, dict[str, Any]]) -> Iterator[str
     """
     for name, stated in files.items():
         path = inside(folder, name)
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except OSError:  # a name longer than any file's
+            there = False
+        if not there:
             raise DataError(f"{path}: expected by {MANIFEST}, found no file; copy the folder again.")
         size = path.stat().st_size
         if size != stated["bytes"]:
