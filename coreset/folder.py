@@ -19,7 +19,7 @@ RECORD = "run.json"
 LOCK = ".lock"
 
 
-_Path = Annotated[str, Field(pattern=r"^(/?[^/\x00]{0,255})*$")]
+_Path = Annotated[str, Field(pattern=r"^([^/\x00]{0,255}/)*[^/\x00]{0,255}$")]
 """Which no system call refuses for its form."""
 
 
@@ -86,7 +86,8 @@ class RunFolder:
             problem = error.errors(include_url=False, include_input=False)[0]
             key = ".".join(map(str, problem["loc"])) or "the whole"
             raise RequestError(
-                f"{self.path / RECORD}: {key}: {problem['msg']}; found a damaged file, run again."
+                f"{self.path / RECORD}: {key}: expected the record of a run, found a damaged file ({problem['msg']}); "
+                "run again."
             ) from None
         except ValueError as error:
             raise RequestError(

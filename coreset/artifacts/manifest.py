@@ -33,8 +33,11 @@ class _Record(BaseModel):
 
 
 class _Statement(BaseModel):
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
+    checksum: str = ""
+    recipe: dict[str, Any] = {}
+    software: dict[str, str] = {}
     digest: str = ""
     figures: dict[str, Any] = {}
     shards: list[_Record] = []

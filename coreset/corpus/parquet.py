@@ -50,7 +50,7 @@ def read_parquet(
         with pq.ParquetFile(path, read_dictionary=list(dictionary)) as file:
             table = file.read(columns=columns, use_threads=False)
         table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # of the system, not of the content
         raise DataError(f"{path}: expected a Parquet file, found a damaged one ({brief(error)}).") from None

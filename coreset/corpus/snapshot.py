@@ -10,11 +10,13 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from coreset.corpus.cube import LARGEST
 from coreset.corpus.elements import SYMBOLS
 
 DIGEST_VERSION = b"coreset-snapshot-1"
 
-_Vector = Annotated[list[float], Field(min_length=3, max_length=3)]
+_Length = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+_Vector = Annotated[list[_Length], Field(min_length=3, max_length=3)]
 
 
 class _Stored(BaseModel):
@@ -116,6 +118,8 @@ class Snapshot:
             raise ValueError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
         if len(stored.numbers) != len(stored.positions):
             raise ValueError(f"{len(stored.numbers)} numbers of {len(stored.positions)} atoms")
+        if not abs(np.linalg.det(stored.cell)) > 0.0:
+            raise ValueError("cell: three vectors without a volume")
         nx, ny, nz = stored.grid
         return Snapshot(
             name=name,

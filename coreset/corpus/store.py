@@ -271,9 +271,10 @@ class Corpus:
         file = f"{self.path}/{snapshot.name}/c/0/0/0"
         try:
             planes = np.asarray(array[first:last], dtype=np.float32)
-        except (ValueError, RuntimeError, KeyError) as error:
+        except (ValueError, RuntimeError, KeyError, OSError) as error:
+            _expect_no_failure_of_the_system(error)
             raise DataError(
-                f"{snapshot.name}: {file} is damaged ({error}); copy the corpus again, or ingest again"
+                f"{snapshot.name}: {file} is damaged ({brief(error)}); copy the corpus again, or ingest again"
             ) from error
         values = planes.reshape(-1)[start - first * plane : stop - first * plane]
         if np.isnan(values).any():
@@ -318,8 +319,7 @@ def _open_array(path: str, snapshot: Snapshot) -> zarr.Array[Any]:
         same = told == known and array.shape == snapshot.grid and _as_written(array)
     except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         # All that Zarr can raise for metadata that are none.
-        if isinstance(error, OSError) and error.errno not in (None, errno.EISDIR, errno.ELOOP, errno.ENOTDIR):
-            raise  # the system's, which may pass
+        _expect_no_failure_of_the_system(error)
         raise DataError(
             f"{snapshot.name}: {file} is damaged ({brief(error)}); copy the corpus again, or ingest again"
         ) from error
@@ -346,6 +346,12 @@ def _as_written(array: zarr.Array[Any]) -> bool:
         and array.shards == (thickness * math.ceil(nx / thickness), ny, nz)
         and [each.to_dict() for each in getattr(array.metadata, "codecs", ())] == [codec.to_dict()]
     )
+
+
+def _expect_no_failure_of_the_system(error: Exception) -> None:
+    """Raises an error that tells nothing of what is stored, such as that of a network, which may pass."""
+    if isinstance(error, OSError) and error.errno not in (None, errno.EISDIR, errno.ELOOP, errno.ENOTDIR):
+        raise error
 
 
 def _json(content: bytes, place: Path | str) -> dict[str, Any]:

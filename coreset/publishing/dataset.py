@@ -64,7 +64,8 @@ class Dataset:
             try:
                 known[name] = Snapshot.from_json(name, {**row, "numbers": numbers, "source": source, "wrapped": 0})
             except ValueError as error:
-                raise DataError(f"{self.path / SNAPSHOTS}: {name[:80]}: {error}; copy the file again.") from None
+                told = str(error).replace("numbers", "species", 1)
+                raise DataError(f"{self.path / SNAPSHOTS}: {name[:80]}: {told}; copy the file again.") from None
         return known
 
     @property
@@ -139,7 +140,10 @@ class Dataset:
             yield pa.FixedSizeListArray.from_arrays(pa.array([], pa.float32()), settings.length)
         for snapshot, rows in self.runs(file, table):
             points = grid_points(snapshot.cell, snapshot.grid, rows.column("index").to_numpy())
-            features = describe(points, snapshot.cell, snapshot.positions, snapshot.numbers, settings).features
+            try:
+                features = describe(points, snapshot.cell, snapshot.positions, snapshot.numbers, settings).features
+            except RequestError as error:
+                raise DataError(f"{self.path / SNAPSHOTS}: {snapshot.name}: {brief(error)}.") from None
             yield pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), settings.length)
 
 

@@ -161,7 +161,7 @@ def _zarr(path: Path) -> Callable[[], Iterator[np.ndarray]]:
         raise RequestError(
             f"{path}: expected a Zarr array, or a group with an array {COLUMN!r}, found none ({brief(error)})."
         ) from None
-    if not isinstance(array, zarr.Array) or array.size == 0:
+    if not isinstance(array, zarr.Array) or not array.shape or math.prod(array.shape) == 0:
         raise RequestError(f"{path}: expected an array {COLUMN!r} that is not empty, found none.")
     _expect_chunks(array, path)
     plane = math.prod(array.shape[1:])
@@ -175,9 +175,11 @@ def _expect_chunks(array: zarr.Array, path: Path) -> None:
     folder = path / array.path if array.path else path
     stored = sum(file.is_file() and file.name not in _METADATA for file in folder.rglob("*"))
     shape = array.shards or array.chunks
+    if min(shape) < 1:
+        raise RequestError(f"{path}: expected chunks that hold something, found chunks of shape {shape}.")
     expected = math.prod(-(-length // size) for length, size in zip(array.shape, shape, strict=True))
-    if stored < expected:
+    if stored != expected:
         raise DataError(
-            f"{path}: expected {expected} chunks, found {stored}: the missing ones would count as scores of "
+            f"{path}: expected {expected} chunks, found {stored}: missing ones would count as scores of "
             f"{array.fill_value}; copy it again, or write it with write_empty_chunks."
         )

@@ -60,7 +60,12 @@ def _judge_zarr(folder: Path, data: np.ndarray, right: Any) -> str:
     """The metadata as they stand, and chunks whose crc32c is right."""
     stated = what_json_says(folder / "a.zarr" / "zarr.json")
     shape, chunk = stated["shape"], stated["chunk_grid"]["configuration"]["chunk_shape"]
-    if len(shape) != 1 or [codec["name"] for codec in stated["codecs"]] != ["bytes", "crc32c"]:
+    chunk = chunk if isinstance(chunk, list) else [chunk]
+    if (
+        not isinstance(shape, list)
+        or len(shape) != 1
+        or [codec["name"] for codec in stated["codecs"]] != ["bytes", "crc32c"]
+    ):
         return "another layout"
     endian = {"little": "<", "big": ">"}[stated["codecs"][0].get("configuration", {}).get("endian", "little")]
     parts = []
