@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_OPTIONS := --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: run test check audit docs bench chaos results page system clean
+.PHONY: run test check audit docs bench chaos fuzz results page system clean
 
 run: $(VENV)/.run
 	$(BIN)/coreset run jobs/al.yaml
@@ -27,6 +27,13 @@ $(VENV)/audit/bin/pip-audit:
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict
+
+# docs/reliability.md: COUNT damaged inputs for every reader of a file; a failing one is kept in build/fuzz.
+COUNT := 10000
+SEED := 0
+
+fuzz: $(VENV)/.test
+	$(BIN)/python tests/fuzz --count $(COUNT) --seed $(SEED)
 
 # docs/performance.md, on this machine; best when nothing else runs on it.
 bench: $(VENV)/.test

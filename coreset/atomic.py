@@ -1,10 +1,11 @@
-"""Writes that are whole or absent: temporary name, fsync, rename, fsync of the folder."""
+"""Writes that are whole or absent: temporary name, fsync, rename, fsync of the folder. And JSON without surprises."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import uuid
@@ -19,6 +20,44 @@ TEMPORARY = ".tmp-"
 def canonical_json(value: Any) -> bytes:
     """One text per value: keys sorted, no spaces, floats by their shortest repr. Raises ValueError on NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+
+
+def parse_json(content: bytes) -> Any:
+    """The value of a JSON text, as `canonical_json` and `write_json` make them.
+
+    Raises ValueError for what Python's reader lets through although no text of ours holds it: NaN and infinity, a key
+    twice (one value would be lost), integers beyond 64 bits, half a surrogate pair, nesting without end.
+    """
+    try:
+        value = json.loads(
+            content, object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_number
+        )
+        if b"\\u" in content:
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {max(names, key=names.count)[:40]!r} stands twice")
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (value := int(text)) < 2**64:
+        raise ValueError(f"{text[:20]}… is too large an integer")
+    return value
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value
 
 
 def sha256_file(path: Path) -> str:

@@ -6,7 +6,6 @@ measured to take is what it takes, with all that it does beside its kernel.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import tempfile
@@ -24,7 +23,7 @@ from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import materialize_all
 from coreset.artifacts.stage import Stage
-from coreset.atomic import write_json
+from coreset.atomic import parse_json, write_json
 from coreset.config import Job
 from coreset.corpus.snapshot import content_digest
 from coreset.corpus.split import SnapshotSet, Split
@@ -105,14 +104,20 @@ def calibration_file() -> Path:
 def stored_rates() -> Rates:
     """The rates that `plan --calibrate` measured on this machine; the defaults where it did not, or measured less."""
     try:
-        saved = json.loads(calibration_file().read_bytes())
+        saved = parse_json(calibration_file().read_bytes())
         found: dict[str, Any] = {}
         for name, assumed in asdict(Rates()).items():
             by_place = isinstance(assumed, dict)
-            found[name] = {each: float(saved[name][each]) for each in assumed} if by_place else float(saved[name])
+            found[name] = {each: _rate(saved[name][each]) for each in assumed} if by_place else _rate(saved[name])
         return Rates(**found)
     except (FileNotFoundError, KeyError, TypeError, ValueError):
         return Rates()
+
+
+def _rate(saved: Any) -> float:
+    if not isinstance(saved, int | float) or saved < 0:
+        raise ValueError("expected a number of at least 0")
+    return float(saved)
 
 
 def calibrate(job: Job, split: Split, executor: Executor, workers: int) -> Rates:

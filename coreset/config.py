@@ -35,7 +35,7 @@ def _known_method(name: str) -> str:
 def _compiles(pattern: str) -> str:
     try:
         groups = re.compile(pattern).groups
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:  # the latter two: a{9…9}, and (((… without end
         raise ValueError(f"expected a regular expression, found {pattern!r} ({error})") from None
     if groups != 1:
         raise ValueError(f"expected a regular expression with one (…) group that names the trajectory, found {groups}")

@@ -12,6 +12,11 @@ A message is one short paragraph: the place (file and line, or key), what was ex
 """
 
 
+def brief(error: Exception) -> str:
+    """What an exception of another library says, on one line of at most 200 characters, to be quoted in a message."""
+    return " ".join(str(error).split())[:200]
+
+
 class CoresetError(Exception):
     """Base of the tree; `status` is the exit status that the command line gives it."""
 

@@ -4,18 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from coreset.atomic import TEMPORARY, make_folder, remove, write_json
-from coreset.errors import RequestError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from coreset.atomic import TEMPORARY, make_folder, parse_json, remove, write_json
+from coreset.errors import RequestError, brief
 
 RECORD = "run.json"
 LOCK = ".lock"
+
+
+_Path = Annotated[str, Field(pattern=r"^([^/\x00]{0,255}/)*[^/\x00]{0,255}$")]
+"""Which no system call refuses for its form."""
+
+
+class _Stage(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    title: str = ""
+    artifact: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,200}$")] = ""
+
+
+class _Record(BaseModel):
+    """The types of what a record may hold; what it must hold depends on who asks."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str = ""
+    job_file: _Path = ""
+    job: dict[str, Any] = {}
+    store: _Path = ""
+    state: str = ""
+    error: str | None = None
+    stages: list[_Stage] = []
 
 
 class RunFolder:
@@ -52,17 +78,25 @@ class RunFolder:
     def read(self) -> dict[str, Any]:
         """The record of the last run. Raises RequestError where there is none."""
         try:
-            record: dict[str, Any] = json.loads((self.path / RECORD).read_bytes())
-            if not isinstance(record, dict):
-                raise ValueError(f"it holds a {type(record).__name__}")
+            record: dict[str, Any] = parse_json((self.path / RECORD).read_bytes())
+            _Record.model_validate(record)
         except (FileNotFoundError, NotADirectoryError):
             raise RequestError(
                 f"{self.path}: expected the folder of a run, found no {RECORD} in it; give the folder that "
                 "`coreset run` wrote (runs/<name> by default)."
             ) from None
+        except OSError as error:
+            raise RequestError(f"{self.path / RECORD}: cannot be read ({brief(error)}).") from None
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            key = ".".join(map(str, problem["loc"])) or "the whole"
+            raise RequestError(
+                f"{self.path / RECORD}: {key}: expected the record of a run, found a damaged file ({problem['msg']}); "
+                "run again."
+            ) from None
         except ValueError as error:
             raise RequestError(
-                f"{self.path / RECORD}: expected JSON, found a damaged file ({error}); run again."
+                f"{self.path / RECORD}: expected JSON, found a damaged file ({brief(error)}); run again."
             ) from None
         return record
 

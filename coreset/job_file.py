@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import reprlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from coreset.config import Job
-from coreset.errors import RequestError
+from coreset.errors import RequestError, brief
+
+LARGEST = 1 << 17
+"""Bytes of a job file. A job has some thousands; YAML is read at less than a megabyte per second."""
+DEEPEST = 16
+"""Levels of a job file. The deepest key of a job stands on the fifth."""
 
 
 def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
@@ -23,11 +29,15 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
     Raises RequestError naming the file, the key, what was expected, what was found and the nearest known key.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        text = content.decode("utf-8")
     except FileNotFoundError:
         raise RequestError(f"{path}: expected a job file, found nothing there; check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: expected a readable job file in UTF-8, found {error}.") from None
+        raise RequestError(f"{path}: expected a readable job file in UTF-8, found {brief(error)}.") from None
+    if len(content) > LARGEST:
+        raise RequestError(f"{path}: expected a job file of at most {LARGEST // 1024} KiB, found a longer one.")
     tree = _parse(text, str(path))
     if not isinstance(tree, dict):
         raise RequestError(f"{path}: expected keys such as 'name:' and 'corpus:', found {type(tree).__name__}.")
@@ -45,23 +55,39 @@ def _parse(text: str, place: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise RequestError(f"{place}{line}: expected YAML, found a mistake: {problem}.") from None
+        problem = getattr(error, "problem", None) or brief(error)
+        raise RequestError(f"{place}{line}: expected YAML, found a mistake: {problem[:200]}.") from None
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         # What PyYAML lets through: dates that are none, tags on the wrong value, brackets without end.
         raise RequestError(
-            f"{place}: expected YAML of plain values, found one that cannot be read ({error})."
+            f"{place}: expected YAML of plain values, found one that cannot be read ({brief(error)})."
         ) from None
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases (a few bytes could grow to gigabytes) and without doubled keys (one would be lost)."""
+    """Safe YAML without aliases (a few bytes could grow to gigabytes) and without doubled keys (one would be lost).
+
+    Neither nesting nor integers are without end.
+    """
+
+    depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        mark = self.peek_event().start_mark
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
             raise yaml.MarkedYAMLError(problem="an alias (*name); write the value out", problem_mark=mark)
-        return super().compose_node(parent, index)
+        if self.depth == DEEPEST:
+            raise yaml.MarkedYAMLError(problem=f"nesting beyond {DEEPEST} levels", problem_mark=mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def construct_yaml_int(self, node: Any) -> int:
+        # Base 60, as 1:2:3 is, takes a time that grows with the square of the length.
+        if len(self.construct_scalar(node)) > 80 or abs(value := super().construct_yaml_int(node)) >= 2**64:
+            raise yaml.MarkedYAMLError(problem="an integer beyond 64 bits", problem_mark=node.start_mark)
+        return int(value)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -73,6 +99,8 @@ class _Loader(yaml.SafeLoader):
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 # YAML 1.1 reads 1e-3 as text, for want of a point; everybody means the number.
 _Loader.add_implicit_resolver(
@@ -121,7 +149,7 @@ def _explain(error: ValidationError, path: Path, text: str, overrides: Sequence[
         str(step) for step in problem["loc"] if not str(step).startswith(("constrained-", "function-", "literal["))
     ]
     location = [step for step in location if step not in ("float", "int", "str")]
-    key = ".".join(location) or "the job"
+    key = ".".join(location)[:200] or "the job"
     override = next(
         (each for each in reversed(overrides) if f"{key}.".startswith(f"{each.split('=')[0].strip()}.")), None
     )
@@ -135,11 +163,15 @@ def _explain(error: ValidationError, path: Path, text: str, overrides: Sequence[
     if problem["type"] == "missing":
         return f"{place}: expected this key, found none; add it."
     if problem["type"] == "value_error":
-        message = problem["msg"].removeprefix("Value error, ")
+        message = problem["msg"].removeprefix("Value error, ")[:400]
         # What the whole job says of itself names its key already.
         return f"{place if location else path}: {message}{'' if message.endswith('?') else '.'}"
     message = problem["msg"].replace("Input should be", "expected").rstrip(".")
-    return f"{place}: {message}, found {problem['input']!r}."
+    return f"{place}: {message[:300]}, found {_SHORT.repr(problem['input'])}."
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
 
 
 def _known_keys(location: Sequence[str]) -> list[str]:

@@ -156,10 +156,10 @@ def reopen_session(folder: RunFolder) -> Session:
     """The session whose run wrote this folder."""
     record = folder.read()
     try:
-        job, job_file = Job.model_validate(record["job"]), Path(record["job_file"])
+        job, job_file, store = Job.model_validate(record["job"]), Path(record["job_file"]), Path(record["store"])
     except (KeyError, ValidationError) as error:
         raise RequestError(f"{folder.path / RECORD}: expected the record of a run of this version ({error}).") from None
-    return _session(job_file, job, _open_corpus(job_file, job), folder, Path(record["store"]))
+    return _session(job_file, job, _open_corpus(job_file, job), folder, store)
 
 
 def _session(job_file: Path, job: Job, corpus: Corpus, folder: RunFolder, store: Path | None) -> Session:

@@ -101,3 +101,12 @@ def test_descriptors_of_more_neighbours_take_longer() -> None:
     assert rates.describe(50, 40) == pytest.approx(0.5)
     assert rates.describe(50, 20) < rates.describe(50, 40) < rates.describe(50, 60)
     assert rates.describe(0, 20) == 0
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e400", "-1.0", '"1"', "[]", "[" * 100_000, "9" * 5000])
+def test_a_rate_that_is_none_counts_as_not_measured(value: str) -> None:
+    calibration_file().parent.mkdir(parents=True)
+    saved = json.dumps(asdict(replace(Rates(), multiplications=7, slab=0.5)))
+    assert '"slab": 0.5' in saved
+    calibration_file().write_text(saved.replace('"slab": 0.5', f'"slab": {value}'))
+    assert stored_rates() == Rates()

@@ -485,3 +485,37 @@ def test_a_training_alone_is_written_as_before_there_were_teams(tmp_path: Path) 
         assert "workers" not in job.model_dump(mode="json")["training"]
     assert two.training.model_dump(exclude={"cache"}) == alone.training.model_dump(exclude={"cache"}) | {"workers": 2}
     assert [Job.model_validate(job.model_dump(mode="json")) for job in (alone, two)] == [alone, two]
+
+
+@pytest.mark.parametrize("text", ["[" * 17 + "1" + "]" * 17, "{a: " * 17 + "1" + "}" * 17, "[" * 900], ids=range(3))
+def test_nesting_has_an_end(text: str, load: Load) -> None:
+    told = message(load, MINIMAL + f"network: {text}\n")
+    assert "job.yaml:5:" in told
+    assert "nesting beyond 16 levels" in told
+
+
+def test_a_file_that_is_no_job_for_its_size_is_refused_unparsed(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml, "load", lambda *_, **__: pytest.fail("it is parsed"))
+    assert "expected a job file of at most 128 KiB" in message(load, MINIMAL + "#" * (1 << 17))
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 30, "0x" + "f" * 40, "0x" + "f" * 6000, "1:" * 30_000 + "1", "-" + "9" * 25], ids=range(5)
+)
+def test_an_integer_has_64_bits(text: str, load: Load) -> None:
+    told = message(load, MINIMAL + f"training: {{batch: {text}}}\n")
+    assert "job.yaml:5: expected YAML, found a mistake: an integer beyond 64 bits" in told
+
+
+@pytest.mark.parametrize("pattern", ["(a{99999999999999999999})", "(" * 3000 + ")" * 3000], ids=range(2))
+def test_a_pattern_that_python_cannot_compile_is_refused(pattern: str, load: Load) -> None:
+    assert "corpus.group: expected a regular expression" in message(load, MINIMAL, f"corpus.group='{pattern}'")
+
+
+@pytest.mark.parametrize(
+    "text", ["name: " + "x" * 90_000 + "!", "name: x\x07", "select: " + "y" * 50_000, "k" * 9999 + ": 1"]
+)
+def test_a_message_is_one_short_paragraph(text: str, load: Load) -> None:
+    told = message(load, text)
+    assert "\n" not in told
+    assert len(told) < 1000

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from coreset.artifacts.manifest import Artifact, sealed
+from coreset.artifacts.manifest import Artifact, write_manifest
 from coreset.corpus.split import SnapshotSet
 from coreset.estimates import bounds, difference, estimate, figure, measured
 
@@ -115,7 +115,7 @@ def test_what_is_measured_stands_by_seed_and_snapshot(tmp_path: Path) -> None:
         {"name": f"s{j}", "figures": {name: [100.0 * k + 10 * i + j for i in range(2)] for k, name in enumerate(names)}}
         for j in range(3)
     ]
-    (tmp_path / "manifest.json").write_text(json.dumps(sealed({"shards": shards})))
+    write_manifest(tmp_path / "manifest.json", {"shards": shards})
     found = measured(Artifact(tmp_path))
     assert sorted(found) == sorted(names)
     for k, name in enumerate(names):

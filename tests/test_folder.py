@@ -162,3 +162,30 @@ def test_a_folder_whose_first_record_was_cut_short_is_taken_up_again(tmp_path: P
         assert folder.in_use()
         assert [entry.name for entry in folder.path.iterdir()] == [".lock"]
     assert not folder.in_use()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("stages", value) for value in (3, [3], [{"artifact": "../x"}], [{"artifact": "x" * 300}], [{"title": 3}])),
+        *(("store", value) for value in (3, "/a\0b", "/" + "x" * 300)),
+        *((("job", []), ("name", None), ("error", 3), ("state", ["done"]))),
+    ],
+)
+def test_a_record_of_other_types_is_refused_by_its_key(key: str, value: Any, tmp_path: Path) -> None:
+    RunFolder(tmp_path).write({"name": "al", key: value})
+    with pytest.raises(RequestError, match=rf"run\.json: {key}"):
+        RunFolder(tmp_path).read()
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"name": "a", "name": "b"}', '{"x": NaN}'], ids=range(3))
+def test_a_record_that_nobody_writes_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(RequestError, match=r"run\.json: expected JSON"):
+        RunFolder(tmp_path).read()
+
+
+def test_a_record_that_is_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(RequestError, match=r"run\.json: cannot be read"):
+        RunFolder(tmp_path).read()

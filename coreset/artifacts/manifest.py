@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
-from coreset.atomic import canonical_json, files_below, sha256_file
-from coreset.errors import DataError, WorkError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from coreset.atomic import canonical_json, files_below, parse_json, sha256_file, write_json
+from coreset.errors import DataError, WorkError, brief
 
 MANIFEST = "manifest.json"
 TIMINGS = "timings.json"
 """Seconds that each shard took, by part, and what its process held; outside the manifest, for runs differ in them."""
 _LIBRARIES = ("coreset-ray", "faiss-cpu", "numba", "numpy", "pyarrow", "ray", "scipy", "torch", "zarr")
+
+
+class _Record(BaseModel):
+    """What a shard's record must hold to be used at all."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    files: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    figures: dict[str, Any]
+
+
+class _Statement(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    checksum: str = ""
+    recipe: dict[str, Any] = {}
+    software: dict[str, str] = {}
+    digest: str = ""
+    figures: dict[str, Any] = {}
+    shards: list[_Record] = []
+
+
+_TIMINGS = TypeAdapter(dict[str, dict[str, float]], config=ConfigDict(strict=True))
 
 
 def software() -> dict[str, str]:
@@ -45,19 +70,23 @@ def shard_record(name: str, path: Path, figures: dict[str, Any]) -> dict[str, An
 
 
 def checksum(manifest: dict[str, Any]) -> str:
-    """SHA-256 of a manifest's canonical JSON without its own checksum, so that an edited recipe is seen too."""
+    """SHA-256 of a manifest's canonical JSON without its own checksum, so that no figure in it changes unseen."""
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
     return hashlib.sha256(canonical_json(rest)).hexdigest()
 
 
-def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest with its checksum."""
-    return {**manifest, "checksum": checksum(manifest)}
+def write_manifest(path: Path, statement: dict[str, Any]) -> None:
+    """Writes the mark of completeness, with its checksum."""
+    stated = parse_json(canonical_json(statement))  # as it will be read: keys are text, and lie in another order
+    write_json(path, {**stated, "checksum": checksum(stated)})
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A finished artifact: shards and their manifest."""
+    """A finished artifact: shards and their manifest.
+
+    What reads the manifest raises DataError for one that is damaged, or that names files outside of the folder.
+    """
 
     folder: Path
 
@@ -70,31 +99,44 @@ class Artifact:
     def manifest(self) -> dict[str, Any]:
         """The manifest, read once. Raises DataError where it is not what was written."""
         path = self.folder / MANIFEST
-        try:
-            manifest: dict[str, Any] = json.loads(path.read_bytes())
-            whole = manifest["checksum"] == checksum(manifest)
-        except (ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
+        manifest: dict[str, Any] = self._read(path, _Statement)
+        if manifest.get("checksum") != checksum(manifest):
             raise DataError(f"{path}: its content is not what its checksum says, or it has none; {self._way_out}.")
         return manifest
+
+    def _read(self, path: Path, model: type[BaseModel] | TypeAdapter) -> Any:
+        try:
+            found = parse_json(path.read_bytes())
+            model.validate_python(found) if isinstance(model, TypeAdapter) else model.model_validate(found)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            key = ".".join(map(str, problem["loc"]))[:80]
+            raise DataError(f"{path}: {key}: {problem['msg']}; {self._way_out}.") from None
+        except ValueError as error:
+            raise DataError(f"{path}: expected JSON, found a damaged file ({brief(error)}); {self._way_out}.") from None
+        return found
+
+    def _stated(self, key: str) -> Any:
+        if key not in self.manifest:
+            raise DataError(f"{self.folder / MANIFEST}: expected {key!r}, found none; {self._way_out}.")
+        return self.manifest[key]
 
     @property
     def digest(self) -> str:
         """The recipe's digest, by which later stages refer to this artifact."""
-        digest: str = self.manifest["digest"]
+        digest: str = self._stated("digest")
         return digest
 
     @property
     def figures(self) -> dict[str, Any]:
         """The figures of the whole."""
-        figures: dict[str, Any] = self.manifest["figures"]
+        figures: dict[str, Any] = self._stated("figures")
         return figures
 
     @property
     def shards(self) -> list[dict[str, Any]]:
         """The shards' records, in order of the parts."""
-        shards: list[dict[str, Any]] = self.manifest["shards"]
+        shards: list[dict[str, Any]] = self._stated("shards")
         return shards
 
     @cached_property
@@ -104,7 +146,7 @@ class Artifact:
         `seconds` (wall) and `cpu_seconds`, those of its phases, and `peak_bytes`, which its process held at most.
         """
         try:
-            timings: dict[str, dict[str, float]] = json.loads((self.folder / TIMINGS).read_bytes())
+            timings: dict[str, dict[str, float]] = self._read(self.folder / TIMINGS, _TIMINGS)
         except FileNotFoundError:
             return {}
         return timings
@@ -133,7 +175,8 @@ class Artifact:
             if len(_found_good) >= _REMEMBERED:
                 _found_good.clear()
             _found_good.add(key)
-        return self.folder / PurePosixPath(next(iter(files))).parts[0]
+        file = inside(self.folder, next(iter(files)))
+        return self.folder / file.relative_to(self.folder).parts[0]
 
 
 _found_good: set[tuple[Any, ...]] = set()
@@ -144,7 +187,7 @@ _REMEMBERED = 10_000
 def _stamp(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
-    except OSError:
+    except (OSError, ValueError):
         return None
     return found.st_size, found.st_mtime_ns
 
@@ -153,8 +196,14 @@ def inside(folder: Path, name: str) -> Path:
     """The file of this name below a folder. Raises DataError for a name, or a link, that leads outside."""
     relative = PurePosixPath(name)
     path = folder / relative
-    if relative.is_absolute() or ".." in relative.parts or not path.resolve().is_relative_to(folder.resolve()):
-        raise DataError(f"{folder / MANIFEST}: file name {name!r} leads outside the folder; do not trust this copy.")
+    try:
+        within = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, a zero byte
+        within = False
+    if not within or not relative.parts or relative.is_absolute() or ".." in relative.parts:
+        raise DataError(
+            f"{folder / MANIFEST}: file name {name[:80]!r} leads outside the folder; do not trust this copy."
+        )
     return path
 
 
@@ -167,7 +216,11 @@ def verify_files(
     """
     for name, stated in files.items():
         path = inside(folder, name)
-        if not path.is_file():
+        try:
+            there = path.is_file()
+        except OSError:  # a name longer than any file's
+            there = False
+        if not there:
             raise DataError(f"{path}: expected by {MANIFEST}, found no file; {way_out}.")
         size = path.stat().st_size
         if size != stated["bytes"]:

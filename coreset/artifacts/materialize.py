@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coreset.artifacts.executor import Executor
-from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, sealed, shard_record, software
+from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, shard_record, software, write_manifest
 from coreset.artifacts.stage import Context, Part, Stage, forget_peak_memory, peak_memory, timed
 from coreset.atomic import TEMPORARY, remove, replacing, write_json
 from coreset.errors import WorkError
@@ -73,21 +73,19 @@ class _Site:
                 # Not in the manifest: what was made does not depend on how long it took.
                 timings = {record["shard"]["name"]: record["spent"] for record in records}
                 write_json(self.folder / TIMINGS, timings)
-                write_json(self.manifest, self._statement(shards))
+                write_manifest(self.manifest, self._statement(shards))
         except FileNotFoundError:
             if not self.manifest.is_file():
                 raise
 
     def _statement(self, shards: list[dict[str, Any]]) -> dict[str, Any]:
-        return sealed(
-            {
-                "recipe": self.stage.recipe(),
-                "digest": self.stage.digest,
-                "software": software(),
-                "shards": shards,
-                "figures": self.stage.figures(self.shared, shards, self.folder),
-            }
-        )
+        return {
+            "recipe": self.stage.recipe(),
+            "digest": self.stage.digest,
+            "software": software(),
+            "shards": shards,
+            "figures": self.stage.figures(self.shared, shards, self.folder),
+        }
 
 
 def _tidy(folder: Path) -> None:

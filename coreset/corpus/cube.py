@@ -12,7 +12,9 @@ Read are periodic grids: point (i, j, k) sits at fractional (i/nx, j/ny, k/nz) a
 Every message names the file and the line.
 """
 
+import itertools
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,9 @@ from jaxtyping import Float, Float64, Int64
 from coreset.atomic import write_bytes
 from coreset.corpus.elements import SYMBOLS
 from coreset.errors import DataError, RequestError
+
+LARGEST = 1e9
+"""Of any number in a header, and of any length in Bohr: products of a few of them are finite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +109,8 @@ def read_header(path: Path) -> CubeHeader:
     with path.open("rb") as file:
         lines = [file.readline() for _ in range(6)]
         atoms = lines[2].split()[:1]
-        count = int(atoms[0]) if atoms and atoms[0].isdigit() else 0
-        lines += [file.readline() for _ in range(count)]
+        count = int(atoms[0]) if atoms and re.fullmatch(rb"[0-9]{1,9}", atoms[0]) else 0
+        lines += itertools.islice(file, count)  # fewer where the file ends
     return parse_header(decode(b"".join(lines), path).split("\n"), path)
 
 
@@ -135,19 +140,23 @@ def parse_values(text: str, header: CubeHeader, path: Path) -> Float64[np.ndarra
     if not text[-1].isspace() and before and width < before[0]:
         line = value_line(text, header, expected - 1)
         raise DataError(
-            f"{path}, line {line}: the last value {words[-1]!r} is cut off: the file is truncated; "
+            f"{path}, line {line}: the last value {words[-1][:40]!r} is cut off: the file is truncated; "
             "copy or compute it again"
         )
     try:
         values = np.array(words, dtype=np.float64)
     except ValueError:
         values = None
-    if values is None or "_" in body:  # float() takes 1_000 for a number
-        bad = next(index for index, word in enumerate(words) if not _is_number(word))
-        raise DataError(f"{path}, line {value_line(text, header, bad)}: expected a number, found {words[bad]!r}")
+    if values is None or "_" in body or not body.isascii():  # float() takes 1_000, and digits of other alphabets
+        bad = next((index for index, word in enumerate(words) if not _is_number(word)), None)
+        if bad is not None:
+            found = words[bad][:40]
+            raise DataError(f"{path}, line {value_line(text, header, bad)}: expected a number, found {found!r}")
+    assert values is not None
     if not np.isfinite(values).all():
         bad = int(np.argmin(np.isfinite(values)))
-        raise DataError(f"{path}, line {value_line(text, header, bad)}: expected a finite value, found {words[bad]}")
+        found = words[bad][:40]
+        raise DataError(f"{path}, line {value_line(text, header, bad)}: expected a finite value, found {found}")
     return values.reshape(header.grid)
 
 
@@ -217,13 +226,16 @@ def _text(lines: Sequence[str], line: int) -> str:
 
 
 def _numbers(lines: Sequence[str], line: int, path: Path, what: str) -> list[float]:
-    """The numbers of a header line: an integer and three or four more, as lines 3 to 6 + atoms have them."""
+    """The numbers of a header line: an integer and three or four more, as lines 3 to 6 + atoms have them.
+
+    None exceeds `LARGEST`.
+    """
     if line >= len(lines):  # the last piece of a split text is what follows its last newline
         raise DataError(f"{path}: the file ends within its header; expected {what} in line {line}: it is truncated")
     words = lines[line - 1].split()
     allowed = {3: (4, 5), 4: (4,), 5: (4,), 6: (4,)}.get(line, (5,))
-    if len(words) not in allowed or not all(_is_number(word) and math.isfinite(float(word)) for word in words):
-        raise RequestError(f"{path}, line {line}: expected {what}, found {_text(lines, line)!r}")
+    if len(words) not in allowed or not all(_is_number(word) and abs(float(word)) <= LARGEST for word in words):
+        raise RequestError(f"{path}, line {line}: expected {what}, found {_text(lines, line)[:80]!r}")
     return [float(word) for word in words]
 
 
@@ -244,4 +256,4 @@ def _is_number(word: str) -> bool:
         float(word)
     except ValueError:
         return False
-    return "_" not in word
+    return "_" not in word and word.isascii()

@@ -11,10 +11,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coreset.corpus.parquet import read_parquet
+from coreset.errors import DataError
 from coreset.methods import Selected
 
 BATCH = 64
 """Snapshots per file: few files, however small the coreset."""
+
+_SCHEMA = pa.schema(
+    [
+        ("snapshot", pa.string()),
+        ("index", pa.int64()),
+        ("stratum", pa.int32()),
+        ("weight", pa.float64()),
+        ("score", pa.float32()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -39,21 +51,12 @@ def write_kept(path: Path, selections: Iterable[tuple[str, Selected]]) -> int:
 
     What is kept of one snapshot may come in several pieces, in order. Returns the number of points.
     """
-    schema = pa.schema(
-        [
-            ("snapshot", pa.string()),
-            ("index", pa.int64()),
-            ("stratum", pa.int32()),
-            ("weight", pa.float64()),
-            ("score", pa.float32()),
-        ]
-    )
     # The steps of an ascending index take less space and time than a dictionary that no value enters twice; scores have
     # as few values in common.
     plain = {"index": "DELTA_BINARY_PACKED", "score": "PLAIN"}
-    others = [name for name in schema.names if name not in plain]
+    others = [name for name in _SCHEMA.names if name not in plain]
     kept = 0
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=others, column_encoding=plain) as writer:
+    with pq.ParquetWriter(path, _SCHEMA, compression="zstd", use_dictionary=others, column_encoding=plain) as writer:
         for digest, selected in selections:
             rows = len(selected.index)
             columns = [
@@ -63,21 +66,27 @@ def write_kept(path: Path, selections: Iterable[tuple[str, Selected]]) -> int:
                 pa.array(selected.weight),
                 column_or_nulls(selected.score, rows, pa.float32()),
             ]
-            writer.write_table(pa.table(columns, schema=schema))
+            writer.write_table(pa.table(columns, schema=_SCHEMA))
             kept += rows
     return kept
 
 
 @lru_cache(maxsize=8)
 def read_kept(path: Path) -> dict[str, Selected]:
-    """A batch by snapshot digest; a snapshot of which nothing is kept is absent."""
-    table = pq.read_table(path, read_dictionary=["snapshot"], use_threads=False)
-    kept = {}
+    """A batch by snapshot digest; a snapshot of which nothing is kept is absent.
+
+    Raises DataError for a file that is damaged, or in which a snapshot's rows do not ascend in one run.
+    """
+    table = read_parquet(path, _SCHEMA, nullable=("stratum", "score"), dictionary=["snapshot"])
+    kept: dict[str, Selected] = {}
     for snapshot, first, stop in runs_of(table.column("snapshot")):
+        index = table.column("index").slice(first, stop - first).to_numpy()
+        if snapshot in kept or index[0] < 0 or (np.diff(index) <= 0).any():
+            raise DataError(f"{path}: {snapshot[:80]}: expected ascending, distinct grid indices, found others.")
         rows = table.slice(first, stop - first)
         strata, scores = rows.column("stratum"), rows.column("score")
         kept[snapshot] = Selected(
-            index=rows.column("index").to_numpy(),
+            index=index,
             stratum=None if strata.null_count else strata.to_numpy(),
             weight=rows.column("weight").to_numpy(),
             score=None if scores.null_count else scores.to_numpy(),

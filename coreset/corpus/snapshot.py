@@ -4,12 +4,38 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from coreset.corpus.cube import LARGEST
+from coreset.corpus.elements import SYMBOLS
 
 DIGEST_VERSION = b"coreset-snapshot-1"
+
+_Length = Annotated[float, Field(ge=-LARGEST, le=LARGEST)]
+_Vector = Annotated[list[_Length], Field(min_length=3, max_length=3)]
+
+
+class _Stored(BaseModel):
+    """What `Snapshot.to_json` writes, and nothing else."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    cell: Annotated[list[_Vector], Field(min_length=3, max_length=3)]
+    numbers: list[Annotated[int, Field(ge=1, le=len(SYMBOLS))]]
+    positions: list[_Vector]
+    grid: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)]
+    electrons: float
+    energy: float | None
+    group: str
+    temperature: float | None
+    composition: str
+    source: dict[str, str]
+    wrapped: Annotated[int, Field(ge=0)]
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,23 +109,32 @@ class Snapshot:
         }
 
     @staticmethod
-    def from_json(name: str, fields: Mapping[str, Any]) -> "Snapshot":
-        """Inverse of `to_json`. Raises KeyError, TypeError or ValueError for anything that `to_json` did not make."""
-        nx, ny, nz = (int(n) for n in fields["grid"])
+    def from_json(name: str, fields: Any) -> "Snapshot":
+        """Inverse of `to_json`. Raises ValueError, naming the key, for anything that `to_json` did not make."""
+        try:
+            stored = _Stored.model_validate(fields)
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            raise ValueError(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}") from None
+        if len(stored.numbers) != len(stored.positions):
+            raise ValueError(f"{len(stored.numbers)} numbers of {len(stored.positions)} atoms")
+        if not abs(np.linalg.det(stored.cell)) > 0.0:
+            raise ValueError("cell: three vectors without a volume")
+        nx, ny, nz = stored.grid
         return Snapshot(
             name=name,
-            cell=np.array(fields["cell"], dtype=np.float64).reshape(3, 3),
-            numbers=np.array(fields["numbers"], dtype=np.int64),
-            positions=np.array(fields["positions"], dtype=np.float64).reshape(-1, 3),
+            cell=np.array(stored.cell, dtype=np.float64),
+            numbers=np.array(stored.numbers, dtype=np.int64),
+            positions=np.array(stored.positions, dtype=np.float64).reshape(-1, 3),
             grid=(nx, ny, nz),
-            electrons=float(fields["electrons"]),
-            energy=None if fields["energy"] is None else float(fields["energy"]),
-            group=str(fields["group"]),
-            temperature=None if fields["temperature"] is None else float(fields["temperature"]),
-            composition=str(fields["composition"]),
-            source={str(file): str(digest) for file, digest in fields["source"].items()},
-            wrapped=int(fields["wrapped"]),
-            digest=str(fields["digest"]),
+            electrons=stored.electrons,
+            energy=stored.energy,
+            group=stored.group,
+            temperature=stored.temperature,
+            composition=stored.composition,
+            source=stored.source,
+            wrapped=stored.wrapped,
+            digest=stored.digest,
         )
 
 

@@ -5,6 +5,7 @@ positions), `X.out` (cell, electrons, energy) and `X.static` (energy). Files tha
 """
 
 import hashlib
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from coreset.corpus.cube import CubeHeader, decode, parse_header, parse_values, read_header, value_line
+from coreset.corpus.cube import LARGEST, CubeHeader, decode, parse_header, parse_values, read_header, value_line
 from coreset.corpus.elements import SYMBOLS, formula
 from coreset.corpus.naming import DEFAULT, Naming, snapshot_name
 from coreset.corpus.snapshot import Snapshot, content_digest
@@ -27,6 +28,9 @@ POSITION_TOLERANCE = 1e-5
 
 STEP_TOLERANCE = 1e-6
 """Bohr; the cube header prints six decimals."""
+
+ENERGY_TOLERANCE = 1e-9
+"""Relative; `.out` prints eleven digits."""
 
 _FREE_ENERGY = re.compile(r"^Total free energy(?: \(Ha\))?\s*:\s*(\S+)", re.MULTILINE)
 _ELECTRONS = re.compile(r"^Total number of electrons\s*:\s*(\S+)", re.MULTILINE)
@@ -88,6 +92,8 @@ def list_snapshots(source: Path | str) -> list[SnapshotFiles]:
     found: dict[str, SnapshotFiles] = {}
     for relative, path in paths:
         name = snapshot_name(relative)
+        if not path.is_file():
+            raise RequestError(f"{path}: expected a SPARC density, found a link that leads nowhere; remove it")
         if name in found:
             raise RequestError(f"{path} and {found[name].density} are both named {name}; rename or remove one of them")
         found[name] = SnapshotFiles(name, path)
@@ -131,7 +137,7 @@ def check_headers(snapshots: list[SnapshotFiles]) -> int:
     for files in snapshots:
         header = read_header(files.density)
         _check_periodic(header, files.density)
-        points += int(np.prod(header.grid))
+        points += math.prod(header.grid)
     return points
 
 
@@ -271,7 +277,7 @@ def _check_atoms(
             )
         difference = atom.position - position
         difference -= np.round(difference @ np.linalg.inv(cell)) @ cell
-        if np.abs(difference).max() > POSITION_TOLERANCE:
+        if not np.abs(difference).max() <= POSITION_TOLERANCE:
             raise DataError(
                 f"{density}, line {line}: expected {SYMBOLS[number - 1]} at {_vector(atom.position)} Bohr as in "
                 f"{path.name}, line {atom.line}, found {_vector(position)}; the files are of different calculations"
@@ -298,13 +304,24 @@ def _electrons(files: SnapshotFiles, texts: dict[str, str], header: CubeHeader) 
 
 
 def _energy(files: SnapshotFiles, texts: dict[str, str]) -> float | None:
-    """The last total free energy of `.out`, else of `.static`, Ha."""
+    """The last total free energy of `.out`, else of `.static`, Ha; where both state it they must agree."""
+    stated: dict[str, float] = {}
     for suffix in (".out", ".static"):
         matches = list(_FREE_ENERGY.finditer(texts.get(suffix, "")))
         if matches:
-            path = files.density.with_suffix(suffix)
-            return float(_floats([matches[-1][1]], path, texts[suffix], matches[-1].start())[0])
-    return None
+            path, start = files.density.with_suffix(suffix), matches[-1].start()
+            place = f"{path}, line {_line(texts[suffix], start)}"
+            stated[place] = float(_floats([matches[-1][1]], path, texts[suffix], start)[0])
+    if not stated:
+        return None
+    (place, energy), *others = stated.items()
+    for other, value in others:
+        if not abs(value - energy) <= ENERGY_TOLERANCE * abs(energy):
+            raise DataError(
+                f"{place}: expected the total free energy {value} Ha of {other}, found {energy}; "
+                "the files are of different calculations"
+            )
+    return energy
 
 
 def _check_density(
@@ -325,8 +342,14 @@ def _check_density(
             f"{checks.density_floor:g} e/Bohr³, found {values.flat[first]:g} ({int(below.sum())} such values, "
             f"the lowest {values.flat[lowest]:g}); compute it again, or lower density_floor"
         )
+    if values.max() > np.finfo(np.float32).max:
+        highest = int(np.argmax(values))
+        raise DataError(
+            f"{path}, line {value_line(text, header, highest)}: expected densities that float32 can hold, "
+            f"found {values.flat[highest]:g} e/Bohr³; compute it again"
+        )
     integral = float(values.sum() * abs(np.linalg.det(cell)) / values.size)
-    if abs(integral - electrons) > checks.electron_tolerance * electrons:
+    if not abs(integral - electrons) <= checks.electron_tolerance * electrons:
         raise DataError(
             f"{path}: the density integrates to {integral:.6f} electrons, expected {electrons:g}; the relative "
             f"difference {abs(integral - electrons) / electrons:.1e} exceeds electron_tolerance = "
@@ -340,8 +363,9 @@ def _floats(words: list[str], path: Path, text: str, start: int) -> Float64[np.n
         values = np.array([float(word) for word in words])
     except ValueError:
         values = np.array([np.nan])
-    if not np.isfinite(values).all():
-        raise DataError(f"{path}, line {_line(text, start)}: expected numbers, found {' '.join(words)!r}")
+    plain = all("_" not in word and word.isascii() for word in words)
+    if not plain or not (np.abs(values) <= LARGEST).all():
+        raise DataError(f"{path}, line {_line(text, start)}: expected numbers, found {' '.join(words)[:80]!r}")
     return values
 
 

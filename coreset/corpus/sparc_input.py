@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from coreset.corpus.cube import LARGEST
 from coreset.corpus.elements import number_of
 from coreset.errors import DataError
 
@@ -56,7 +57,7 @@ def parse_cell(text: str, path: Path) -> Float64[np.ndarray, "3 3"] | None:
     Raises:
         DataError: not the right count of numbers, or a cell without volume.
     """
-    keys = {block.key: block for block in blocks(text, path)}
+    keys = _once(blocks(text, path), path)
     vectors = _values(keys["LATVEC"], 9, path).reshape(3, 3) if "LATVEC" in keys else np.eye(3)
     if "LATVEC_SCALE" in keys:
         lengths = keys["LATVEC_SCALE"]
@@ -76,11 +77,11 @@ def parse_cell(text: str, path: Path) -> Float64[np.ndarray, "3 3"] | None:
 
 def parse_grid(text: str, path: Path) -> tuple[int, int, int] | None:
     """`FD_GRID`; None where the file gives the mesh in another way. Raises DataError where it is not three numbers."""
-    for block in blocks(text, path):
-        if block.key == "FD_GRID":
-            nx, ny, nz = (int(value) for value in _values(block, 3, path))
-            return nx, ny, nz
-    return None
+    keys = _once(blocks(text, path), path)
+    if "FD_GRID" not in keys:
+        return None
+    nx, ny, nz = _whole(keys["FD_GRID"], 3, path)
+    return nx, ny, nz
 
 
 def parse_positions(text: str, cell: Float64[np.ndarray, "3 3"], path: Path) -> list[Position]:
@@ -101,7 +102,7 @@ def parse_positions(text: str, cell: Float64[np.ndarray, "3 3"], path: Path) -> 
                     f"{path}, line {block.line}: expected a chemical symbol after ATOM_TYPE, found {label!r}"
                 )
         elif block.key == "N_TYPE_ATOM":
-            expected = int(_values(block, 1, path)[0])
+            (expected,) = _whole(block, 1, path)
         elif block.key in ("COORD", "COORD_FRAC"):
             if species is None or expected is None:
                 raise DataError(f"{path}, line {block.line}: expected ATOM_TYPE and N_TYPE_ATOM before {block.key}")
@@ -116,14 +117,34 @@ def parse_positions(text: str, cell: Float64[np.ndarray, "3 3"], path: Path) -> 
     return atoms
 
 
+def _once(found: list[Block], path: Path) -> dict[str, Block]:
+    keys: dict[str, Block] = {}
+    for block in found:
+        first = keys.setdefault(block.key, block)
+        if first is not block:
+            raise DataError(
+                f"{path}, line {block.line}: expected {block.key[:40]} once, found it in line {first.line} too"
+            )
+    return keys
+
+
 def _values(block: Block, count: int, path: Path) -> Float64[np.ndarray, " n"]:
     words = [word for _, row in block.rows for word in row]
     try:
         values = np.array([float(word) for word in words])
     except ValueError:
         values = np.array([])
-    if len(values) != count or not np.isfinite(values).all():
-        raise DataError(
-            f"{path}, line {block.line}: expected {count} numbers for {block.key}, found {' '.join(words)!r}"
-        )
+    plain = all("_" not in word and word.isascii() for word in words)  # float() takes more for numbers than SPARC does
+    if len(values) != count or not plain or not (np.abs(values) <= LARGEST).all():
+        found = " ".join(words)[:80]
+        raise DataError(f"{path}, line {block.line}: expected {count} numbers for {block.key}, found {found!r}")
     return values
+
+
+def _whole(block: Block, count: int, path: Path) -> list[int]:
+    values = _values(block, count, path)
+    if (values != np.floor(values)).any():
+        raise DataError(
+            f"{path}, line {block.line}: expected whole numbers for {block.key}, found {' '.join(map(str, values))}"
+        )
+    return [int(value) for value in values]

@@ -12,13 +12,13 @@ the same snapshots give the same bytes. Any Zarr v3 reader opens it.
 """
 
 import difflib
+import errno
 import fnmatch
 import hashlib
-import json
 import math
 import os
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,14 +29,14 @@ import zarr
 from jaxtyping import Float32
 from zarr.abc.buffer import Buffer as AbstractBuffer
 from zarr.buffer.cpu import Buffer
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
-from coreset.atomic import TEMPORARY, canonical_json, remove, replacing, sync, write_bytes
+from coreset.atomic import TEMPORARY, canonical_json, parse_json, remove, replacing, sync, write_bytes
 from coreset.corpus.remote import open_store, patiently
 from coreset.corpus.snapshot import Snapshot, content_digest
-from coreset.errors import DataError, RequestError, WorkError
+from coreset.errors import DataError, RequestError, WorkError, brief
 
 FORMAT = "coreset-corpus-1"
 
@@ -44,6 +44,9 @@ SLAB_POINTS = 65_536
 """Largest number of points in an inner chunk, a slab of one plane at least; more would not compress better."""
 
 METADATA = "zarr.json"
+
+_BYTES = BytesCodec(endian="little")
+_COMPRESSORS = (BloscCodec(cname="zstd", clevel=9, shuffle="bitshuffle", typesize=4), Crc32cCodec())
 
 
 def write_snapshot(
@@ -84,8 +87,8 @@ def _write_array(folder: Path, snapshot: Snapshot, density: Float32[np.ndarray, 
             dtype="float32",
             chunks=(thickness, ny, nz),
             shards=(thickness * math.ceil(nx / thickness), ny, nz),
-            serializer=BytesCodec(endian="little"),
-            compressors=[BloscCodec(cname="zstd", clevel=9, shuffle="bitshuffle", typesize=4), Crc32cCodec()],
+            serializer=_BYTES,
+            compressors=_COMPRESSORS,
             filters=None,
             fill_value=np.float32(np.nan),  # no density is NaN, so a chunk that is missing is found when it is read
             dimension_names=("i", "j", "k"),
@@ -130,7 +133,7 @@ def finish(root: Path, names: Collection[str]) -> str:
             f"{root}: holds {len(surplus)} snapshots that the source does not have ({_some(surplus)}); "
             "remove the folder, or ingest into a new one"
         )
-    snapshots = tuple(_parse(name, json.loads(present[name]), str(root)) for name in sorted(present))
+    snapshots = tuple(_parse(name, _json(present[name], root / name), str(root)) for name in sorted(present))
     names_of: dict[str, str] = {}
     for snapshot in snapshots:
         other = names_of.setdefault(snapshot.digest, snapshot.name)
@@ -153,7 +156,7 @@ def _written(root: Path) -> dict[str, bytes]:
             remove(here / name)
         folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
         content = (here / METADATA).read_bytes() if METADATA in files else b"{}"
-        if json.loads(content).get("node_type") == "array":
+        if _json(content, here).get("node_type") == "array":
             folders.clear()
             found[here.relative_to(root).as_posix()] = content
     return found
@@ -210,13 +213,9 @@ class Corpus:
             DataError: the metadata are damaged.
         """
         path = str(path).rstrip("/")
-        mark = _read_mark(path)
-        try:
-            root = json.loads(mark)
-        except ValueError as error:
-            raise DataError(f"{path}/{METADATA}: expected JSON, found {error}; ingest again") from None
-        attributes = root.get("attributes", {}) if isinstance(root, dict) else {}
-        if "format" not in attributes:
+        root = _json(_read_mark(path), path)
+        attributes = root.get("attributes")
+        if not isinstance(attributes, dict) or "format" not in attributes:
             raise RequestError(
                 f"{path}: expected a corpus (`coreset ingest` makes one), found Zarr data of another kind"
             )
@@ -225,7 +224,7 @@ class Corpus:
                 f"{path}: expected the format {FORMAT}, found {attributes['format']}; "
                 "ingest the source again, or use the version of coreset that wrote it"
             )
-        members = (root.get("consolidated_metadata") or {}).get("metadata", {})
+        members = _members(root, path)
         names = sorted(name for name, member in members.items() if member.get("node_type") == "array")
         snapshots = tuple(_parse(name, members[name], path) for name in names)
         digest = corpus_digest(snapshots)
@@ -269,12 +268,14 @@ class Corpus:
             )
         plane = snapshot.grid[1] * snapshot.grid[2]
         first, last = start // plane, -(-stop // plane)
+        array = self._array(snapshot)
         file = f"{self.path}/{snapshot.name}/c/0/0/0"
         try:
-            planes = np.asarray(self._array(snapshot)[first:last], dtype=np.float32)
-        except (ValueError, RuntimeError, KeyError, zarr.errors.BaseZarrError) as error:
+            planes = np.asarray(array[first:last], dtype=np.float32)
+        except (ValueError, RuntimeError, KeyError, OSError) as error:
+            _expect_no_failure_of_the_system(error)
             raise DataError(
-                f"{snapshot.name}: {file} is damaged ({error}); copy the corpus again, or ingest again"
+                f"{snapshot.name}: {file} is damaged ({brief(error)}); copy the corpus again, or ingest again"
             ) from error
         values = planes.reshape(-1)[start - first * plane : stop - first * plane]
         if np.isnan(values).any():
@@ -299,14 +300,90 @@ class Corpus:
     def _array(self, snapshot: Snapshot) -> zarr.Array[Any]:
         array = self._arrays.get(snapshot.name)
         if array is None:
-            place = open_store(self.path) if "://" in self.path else self.path
-            array = zarr.open_array(place, path=snapshot.name, mode="r")
-            stored = array.attrs.get("snapshot")
-            if not isinstance(stored, dict) or stored.get("digest") != snapshot.digest or array.shape != snapshot.grid:
-                raise ValueError("its metadata are not those of the corpus")
+            array = _open_array(self.path, snapshot)
             self._arrays.clear()  # a scan goes from snapshot to snapshot, and would hold them all
             self._arrays[snapshot.name] = array
         return array
+
+
+def _open_array(path: str, snapshot: Snapshot) -> zarr.Array[Any]:
+    """The array of a snapshot, whose metadata say of it, and of its own form, what this module writes.
+
+    The crc32c of a chunk knows neither the type of its numbers nor the atoms: the metadata, which the corpus holds
+    twice, must tell the same.
+    """
+    file = f"{path}/{snapshot.name}/{METADATA}"
+    try:
+        array = zarr.open_array(open_store(path) if "://" in path else path, path=snapshot.name, mode="r")
+        stored = Snapshot.from_json(snapshot.name, array.attrs.get("snapshot"))
+        told, known = canonical_json(stored.to_json()), canonical_json(snapshot.to_json())
+        same = told == known and array.shape == snapshot.grid and _as_written(array)
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        # All that Zarr can raise for metadata that are none.
+        _expect_no_failure_of_the_system(error)
+        raise DataError(
+            f"{snapshot.name}: {file} is damaged ({brief(error)}); copy the corpus again, or ingest again"
+        ) from error
+    if not same:
+        raise DataError(
+            f"{snapshot.name}: {file} is damaged (its metadata are not those of the corpus); "
+            "copy the corpus again, or ingest again"
+        )
+    return array
+
+
+def _as_written(array: zarr.Array[Any]) -> bool:
+    nx, ny, nz = array.shape
+    thickness = array.chunks[0]
+    codec = ShardingCodec(
+        chunk_shape=(thickness, ny, nz),
+        codecs=(_BYTES, *_COMPRESSORS),
+        index_codecs=(_BYTES, Crc32cCodec()),
+        index_location="end",
+    )
+    return (
+        array.dtype == np.float32
+        and np.isnan(array.fill_value)
+        and array.shards == (thickness * math.ceil(nx / thickness), ny, nz)
+        and [each.to_dict() for each in getattr(array.metadata, "codecs", ())] == [codec.to_dict()]
+    )
+
+
+def _expect_no_failure_of_the_system(error: Exception) -> None:
+    """Raises an error that tells nothing of what is stored, such as that of a network, which may pass."""
+    if isinstance(error, ConnectionError | TimeoutError):
+        raise error
+    if isinstance(error, OSError) and error.errno not in (None, errno.EISDIR, errno.ELOOP, errno.ENOTDIR):
+        raise error
+
+
+def _json(content: bytes, place: Path | str) -> dict[str, Any]:
+    """The object that is the metadata of a group or an array, whose place is named."""
+    try:
+        found = parse_json(content)
+    except ValueError as error:
+        raise DataError(f"{place}/{METADATA}: expected JSON, found {brief(error)}; ingest again") from None
+    if not isinstance(found, dict):
+        raise DataError(f"{place}/{METADATA}: expected a JSON object, found {type(found).__name__}; ingest again")
+    return found
+
+
+def _members(root: Mapping[str, Any], path: str) -> dict[str, dict[str, Any]]:
+    """What the consolidated metadata tell of each group and array, by its path below the root."""
+    consolidated = root.get("consolidated_metadata")
+    members = consolidated.get("metadata") if isinstance(consolidated, dict) else None
+    if not isinstance(members, dict) or not all(isinstance(member, dict) for member in members.values()):
+        raise DataError(f"{path}/{METADATA}: expected the metadata of every snapshot, found none; ingest again")
+    for name in members:
+        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+            raise DataError(
+                f"{path}/{METADATA}: the name {name[:80]!r} leads outside the corpus; do not trust this copy"
+            )
+    return members
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
 
 
 def _read_mark(path: str) -> bytes:
@@ -323,6 +400,8 @@ def _read_mark(path: str) -> bytes:
         raise RequestError(
             f"{path}: expected a corpus, which is a folder, found a file; `coreset ingest` makes one"
         ) from None
+    except OSError as error:
+        raise RequestError(f"{path}/{METADATA}: cannot be read ({brief(error)})") from error
     if not filesystem.exists(root):
         raise RequestError(f"{path}: no such corpus; `coreset ingest SOURCE {path}` makes one")
     below = {
@@ -337,10 +416,11 @@ def _read_mark(path: str) -> bytes:
 
 
 def _parse(name: str, metadata: dict[str, Any], path: str) -> Snapshot:
+    attributes = metadata.get("attributes")
     try:
-        return Snapshot.from_json(name, metadata["attributes"]["snapshot"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: the metadata of {name} are damaged ({error!r}); ingest again") from error
+        return Snapshot.from_json(name, attributes.get("snapshot") if isinstance(attributes, dict) else None)
+    except ValueError as error:
+        raise DataError(f"{path}/{METADATA}: the metadata of {name} are damaged ({error}); ingest again") from error
 
 
 def _some(names: list[str]) -> str:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from coreset.errors import DataError
+from coreset.atomic import parse_json
+from coreset.errors import DataError, brief
 from coreset.numerics.products import Dense
 
 _FORMAT = "coreset-network-1"
@@ -128,23 +132,59 @@ def load(path: Path) -> tuple[Model, dict[str, Any]]:
     """Reads what `Model.save` wrote: the model and its notes. Raises DataError for anything else."""
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("coreset", "{}"))
+            header = parse_json((file.metadata() or {}).get("coreset", "{}").encode())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-        if header.get("format") != _FORMAT:
-            raise DataError(f"{path}: expected a checkpoint of format {_FORMAT}, found {header.get('format')!r}.")
-        settings = header["architecture"]
-        architecture = Architecture(**{**settings, "hidden": tuple(map(int, settings["hidden"]))})
-        scale, shift = tensors.pop("target.affine").tolist()
-        ones = torch.ones(architecture.inputs)
-        model = build(architecture, Normalisation(ones, ones, 0.0, 1.0), seed="")
-        model.network.load_state_dict(tensors)
-        return Model(architecture, model.network, scale=scale, shift=shift), dict(header["notes"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        # All that a damaged header or weights of another shape can raise.
+        written = header.get("format") if isinstance(header, dict) else None
+        if written != _FORMAT:
+            raise DataError(f"{path}: expected a checkpoint of format {_FORMAT}, found {reprlib.repr(written)}.")
+        stated = _Header.model_validate(header)
+    except (SafetensorError, OSError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        found = f"{type(error).__name__}: {error}"
+        found = f"{type(error).__name__}: {brief(error)}"
         raise DataError(f"{path}: expected a safetensors checkpoint of a network, found none ({found}).") from None
+    architecture = Architecture(**{**dict(stated.architecture), "hidden": tuple(stated.architecture.hidden)})
+    _expect_tensors(tensors, architecture, path)
+    scale, shift = tensors.pop("target.affine").tolist()
+    ones = torch.ones(architecture.inputs)
+    model = build(architecture, Normalisation(ones, ones, 0.0, 1.0), seed="")
+    model.network.load_state_dict(tensors)
+    return Model(architecture, model.network, scale=scale, shift=shift), stated.notes
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    inputs: Annotated[int, Field(ge=1)]
+    hidden: list[Annotated[int, Field(ge=1)]]
+    activation: Literal["gelu", "relu"]
+    output: Literal["relu", "linear"]
+
+
+class _Header(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    architecture: _Shape
+    notes: dict[str, Any]
+
+
+def _expect_tensors(tensors: Mapping[str, Tensor], architecture: Architecture, path: Path) -> None:
+    """Looks at what the file holds before a network of the stated size is built: it may not fit into the memory."""
+    widths = (architecture.inputs, *architecture.hidden, 1)
+    expected: dict[str, tuple[tuple[int, ...], torch.dtype]] = {"target.affine": ((2,), torch.float64)}
+    expected |= {f"0.{name}": ((architecture.inputs,), torch.float32) for name in ("mean", "scale")}
+    for layer, (n_in, n_out) in enumerate(pairwise(widths)):
+        expected[f"{2 * layer + 1}.weight"] = (n_out, n_in), torch.float32
+        expected[f"{2 * layer + 1}.bias"] = (n_out,), torch.float32
+    for name in sorted({*expected, *tensors}):
+        found = (tuple(tensors[name].shape), tensors[name].dtype) if name in tensors else "none"
+        if found != expected.get(name, "none"):
+            raise DataError(
+                f"{path}: {name[:80]}: expected {expected.get(name, 'none')} (shape and type) by the architecture that "
+                f"it states, found {found}."
+            )
+        if not torch.isfinite(tensors[name]).all():
+            raise DataError(f"{path}: {name}: expected finite numbers, found others.")
 
 
 def _seed_number(text: str) -> int:

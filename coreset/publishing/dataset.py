@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,24 +11,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from coreset.artifacts.manifest import MANIFEST, inside
+from coreset.artifacts.manifest import MANIFEST, checksum, inside
+from coreset.atomic import parse_json
 from coreset.corpus.kept import runs_of
-from coreset.errors import DataError, RequestError
-from coreset.publishing.package import FORMAT, SNAPSHOTS, Statement
+from coreset.corpus.parquet import read_parquet, rows_schema
+from coreset.corpus.snapshot import Snapshot
+from coreset.errors import DataError, RequestError, brief
+from coreset.publishing.package import FORMAT, SNAPSHOTS, SNAPSHOTS_SCHEMA, Statement
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
     from coreset.distributed.data import RayDataset
+    from coreset.numerics.descriptors import Descriptor
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A pruned dataset: rows of grid points, and the snapshots that they come from."""
+    """A pruned dataset: rows of grid points, and the snapshots that they come from.
+
+    Reading raises DataError, naming the file, for one that is missing or damaged. Only `verify` compares every byte
+    with the checksums.
+    """
 
     path: Path
     manifest: dict[str, Any]
@@ -46,7 +53,26 @@ class Dataset:
     @cached_property
     def snapshots(self) -> pa.Table:
         """Name, digest, group, atoms, cell, grid, electrons, energy and source of each snapshot."""
-        return pq.read_table(inside(self.path, SNAPSHOTS))
+        return self._table(inside(self.path, SNAPSHOTS), SNAPSHOTS_SCHEMA, nullable=("energy", "temperature"))
+
+    @cached_property
+    def _known(self) -> dict[str, Snapshot]:
+        """The snapshots by name, with what their rows must hold."""
+        known = {}
+        for row in self.snapshots.to_pylist():
+            name, numbers, source = row.pop("name"), row.pop("species"), dict(row.pop("source"))
+            try:
+                known[name] = Snapshot.from_json(name, {**row, "numbers": numbers, "source": source, "wrapped": 0})
+            except ValueError as error:
+                told = str(error).replace("numbers", "species", 1)
+                raise DataError(f"{self.path / SNAPSHOTS}: {name[:80]}: {told}; copy the file again.") from None
+        return known
+
+    @property
+    def _descriptor(self) -> Descriptor:
+        from coreset.numerics.descriptors import Descriptor
+
+        return Descriptor(**self.manifest["descriptor"])
 
     def to_arrow(self, *, descriptor: bool = True) -> pa.Table:
         """All rows: the columns of the files and, as fixed-size lists of float32, `descriptor` (Bohr, then Z)."""
@@ -72,29 +98,52 @@ class Dataset:
 
         return dataset_on_any_ray(_Reader(self, descriptor), self.files)
 
+    def rows(self, file: Path, columns: list[str] | None = None) -> pa.Table:
+        """The rows of one of the files as it holds them, or some of their columns."""
+        schemas = rows_schema(None), rows_schema(self._descriptor.length)
+        return self._table(file, *schemas, nullable=("score", "stratum"), columns=columns)
+
+    def _table(self, path: Path, *schemas: pa.Schema, **how: Any) -> pa.Table:
+        if not path.is_file():
+            raise DataError(f"{path}: expected by {MANIFEST}, found no file; copy the folder again.")
+        return read_parquet(path, *schemas, **how)
+
+    def runs(self, file: Path, rows: pa.Table) -> Iterator[tuple[Snapshot, pa.Table]]:
+        """The rows of each snapshot of a file. Raises DataError where their indices do not ascend within its grid."""
+        for name, first, stop in runs_of(rows.column("snapshot")):
+            snapshot, some = self._known.get(name), rows.slice(first, stop - first)
+            if snapshot is None:
+                raise DataError(f"{file}: expected snapshots of {SNAPSHOTS}, found {name[:80]!r}, which is not there.")
+            index = some.column("index").to_numpy()
+            if (np.diff(index) <= 0).any():
+                raise DataError(f"{file}: {name}: expected ascending, distinct grid indices, found others.")
+            if index[0] < 0 or index[-1] >= snapshot.points:
+                raise DataError(
+                    f"{file}: {name}: expected grid indices below {snapshot.points}, found {index[0]} to {index[-1]}."
+                )
+            yield snapshot, some
+
     def _read(self, file: Path, descriptor: bool) -> pa.Table:
-        table = pq.read_table(file)
+        table = self.rows(file)
         if not descriptor:
             return table.drop_columns(["descriptor"]) if "descriptor" in table.column_names else table
         if "descriptor" in table.column_names:
             return table
-        return table.append_column("descriptor", pa.chunked_array(self._described(table)))
+        return table.append_column("descriptor", pa.chunked_array(self._described(file, table)))
 
-    def _described(self, table: pa.Table) -> Iterator[pa.Array]:
-        from coreset.numerics.descriptors import Descriptor, describe
+    def _described(self, file: Path, table: pa.Table) -> Iterator[pa.Array]:
+        from coreset.numerics.descriptors import describe
         from coreset.numerics.grids import grid_points
 
-        settings = Descriptor(**self.manifest["descriptor"])
-        known = {row["name"]: row for row in self.snapshots.to_pylist()}
+        settings = self._descriptor
         if not table.num_rows:
             yield pa.FixedSizeListArray.from_arrays(pa.array([], pa.float32()), settings.length)
-        for name, first, stop in runs_of(table.column("snapshot")):
-            rows = table.slice(first, stop - first)
-            snapshot = known[name]
-            cell = np.array(snapshot["cell"])
-            points = grid_points(cell, tuple(snapshot["grid"]), rows.column("index").to_numpy())
-            species = np.array(snapshot["species"], np.int64)
-            features = describe(points, cell, np.array(snapshot["positions"]), species, settings).features
+        for snapshot, rows in self.runs(file, table):
+            points = grid_points(snapshot.cell, snapshot.grid, rows.column("index").to_numpy())
+            try:
+                features = describe(points, snapshot.cell, snapshot.positions, snapshot.numbers, settings).features
+            except RequestError as error:
+                raise DataError(f"{self.path / SNAPSHOTS}: {snapshot.name}: {brief(error)}.") from None
             yield pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), settings.length)
 
 
@@ -125,23 +174,29 @@ def open_dataset(path: str | Path) -> Dataset:
     if not (folder / MANIFEST).is_file() and (folder / "coreset" / MANIFEST).is_file():
         folder = folder / "coreset"
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        manifest = parse_json((folder / MANIFEST).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         raise RequestError(
             f"{folder}: expected the folder of a coreset, found no {MANIFEST} in it; "
             "give the folder that `coreset run` wrote (runs/<name>/coreset)."
         ) from None
+    except OSError as error:
+        raise RequestError(f"{folder / MANIFEST}: cannot be read ({brief(error)}).") from None
     except ValueError as error:
-        raise DataError(f"{folder / MANIFEST}: expected JSON, found a damaged file ({error}); copy it again.") from None
+        raise DataError(
+            f"{folder / MANIFEST}: expected JSON, found a damaged file ({brief(error)}); copy it again."
+        ) from None
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else type(manifest).__name__
-        raise DataError(f"{folder / MANIFEST}: expected a coreset of format {FORMAT!r}, found {found!r}.")
+        raise DataError(f"{folder / MANIFEST}: expected a coreset of format {FORMAT!r}, found {reprlib.repr(found)}.")
     try:
         Statement.model_validate(manifest)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         key = ".".join(map(str, problem["loc"]))
         raise DataError(
-            f"{folder / MANIFEST}: {key}: {problem['msg']}; the manifest is damaged, copy it again."
+            f"{folder / MANIFEST}: {key[:80]}: {problem['msg']}; the manifest is damaged, copy it again."
         ) from None
+    if checksum(manifest) != manifest["checksum"]:
+        raise DataError(f"{folder / MANIFEST}: its content is not what its checksum says; it was edited.")
     return Dataset(folder, manifest)

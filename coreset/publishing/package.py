@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
-from coreset.artifacts.manifest import MANIFEST, Artifact, sealed, shard_record
-from coreset.atomic import TEMPORARY, canonical_json, remove, sync, sync_tree, write_json
+from coreset.artifacts.manifest import MANIFEST, Artifact, shard_record, write_manifest
+from coreset.atomic import TEMPORARY, canonical_json, parse_json, remove, sync, sync_tree
 from coreset.corpus.snapshot import Snapshot
 
 FORMAT = "coreset-1"
@@ -40,22 +39,33 @@ SNAPSHOTS_SCHEMA = pa.schema(
 """`species` are atomic numbers; lengths in Bohr, energy in Ha, temperature in K; `source`: file names and SHA-256."""
 
 
-class _File(BaseModel):
-    bytes: int
-    sha256: str
+class _Stated(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-class _Shard(BaseModel):
+class _File(_Stated):
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Shard(_Stated):
     name: str
-    files: dict[str, _File]
+    files: Annotated[dict[str, _File], Field(min_length=1)]
     figures: dict[str, Any]
 
 
-class Statement(BaseModel):
+class _Descriptor(_Stated):
+    neighbours: Annotated[int, Field(ge=1)]
+    distances: bool
+    handedness: Literal["right", "free"]
+    tie_tolerance: Annotated[float, Field(ge=1e-9, le=1e-3)]
+
+
+class Statement(_Stated):
     """What a manifest must hold to be read at all."""
 
-    rows: int
-    descriptor: dict[str, Any]
+    rows: Annotated[int, Field(ge=0)]
+    descriptor: _Descriptor
     checksum: str
     shards: list[_Shard]
 
@@ -86,7 +96,7 @@ def write_package(
     (fresh / CARD).write_text(card, encoding="utf-8")
     for name, figures in ((SNAPSHOTS, {"rows": len(snapshots)}), (CARD, {})):
         records.append(shard_record(name, fresh / name, figures))
-    write_json(fresh / MANIFEST, sealed({**stated, "shards": records}))
+    write_manifest(fresh / MANIFEST, {**stated, "shards": records})
     sync_tree(fresh)
     (destination / MANIFEST).unlink(missing_ok=True)
     remove(destination)
@@ -97,13 +107,13 @@ def write_package(
 def _stands(destination: Path, stated: dict[str, Any]) -> bool:
     """Whether the folder holds this very package, every file in its size; `verify` looks at the bytes too."""
     try:
-        manifest = json.loads((destination / MANIFEST).read_bytes())
+        manifest = parse_json((destination / MANIFEST).read_bytes())
         manifest.pop("checksum")
         files = {name: file for shard in manifest.pop("shards") for name, file in shard["files"].items()}
         sizes = all((destination / name).stat().st_size == file["bytes"] for name, file in files.items())
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
-    return sizes and manifest == json.loads(json.dumps(stated))
+    return sizes and manifest == parse_json(canonical_json(stated))
 
 
 def _snapshots_table(snapshots: tuple[Snapshot, ...]) -> pa.Table:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import floor, log10
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from coreset.errors import RequestError
+from coreset.atomic import parse_json
+from coreset.errors import RequestError, brief
 from coreset.report.figure import Choice, percent
 from coreset.report.staleness import staleness
 from coreset.report.table import METHOD_NAMES
@@ -88,6 +91,38 @@ def settled(difference: Mapping[str, Any]) -> bool:
 def uneven(kept: int, usual: int) -> bool:
     """Whether so many points are another budget than the usual one; whole snapshots come in lumps."""
     return abs(kept / usual - 1) > 0.05
+
+
+class _Cell(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    id: str
+    studies: list[str]
+    protocol: str
+    method: str
+    rate: float
+    tests: dict[str, dict[str, Any]]
+
+
+class _Field(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    role: str
+    file: str
+    arrays: dict[str, str]
+
+
+class _Figures(BaseModel):
+    """What is looked up of every sweep; what else a figure needs, it says itself where it is missing."""
+
+    model_config = ConfigDict(strict=True)
+
+    name: str
+    method: str
+    test_order: list[str]
+    protocol_order: list[str]
+    cells: list[_Cell]
+    fields: list[_Field] = []
 
 
 class Evidence:
@@ -272,24 +307,43 @@ class Evidence:
         for entry in self.sweep.get("fields", []):
             if entry["role"] != role:
                 continue
-            path = self.folder / entry["file"]
-            if not path.resolve().is_relative_to(self.folder.resolve()):
-                raise RequestError(
-                    f"{self.folder / 'sweep.json'}: expected fields within that folder, found {entry['file']!r}; "
-                    "run coreset sweep again."
-                )
-            if not path.is_file():
-                continue
-            try:
-                with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                    labels = sorted(entry["arrays"], key=self._rank)
-                    found.append((entry, {label: arrays[entry["arrays"][label]] for label in labels}))
-            except (OSError, ValueError, KeyError, BadZipFile) as error:
-                raise RequestError(
-                    f"{path}: expected the arrays that sweep.json names, found a damaged file ({error}); "
-                    "run coreset sweep again."
-                ) from None
+            path = self._inside(entry["file"])
+            if path.is_file():
+                labels = sorted(entry["arrays"], key=self._rank)
+                found.append((entry, _read_arrays(path, {label: entry["arrays"][label] for label in labels})))
         return found
+
+    def _inside(self, name: str) -> Path:
+        path = self.folder / name
+        try:
+            within = path.resolve().is_relative_to(self.folder.resolve()) and max(map(len, path.parts)) < 256
+        except (OSError, RuntimeError, ValueError):  # links in a circle, a zero byte
+            within = False
+        if not within:
+            raise RequestError(
+                f"{self.folder / 'sweep.json'}: expected fields within that folder, found {name[:80]!r}; "
+                "run coreset sweep again."
+            )
+        return path
+
+
+def _read_arrays(path: Path, names: Mapping[str, str]) -> dict[str, np.ndarray]:
+    """Arrays of a file by label, once the checksums of all that it holds are found right."""
+    try:
+        with ZipFile(path) as file:
+            damaged = file.testzip()
+        if damaged is not None:
+            raise BadZipFile(f"{damaged} is not what its checksum says")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {label: arrays[name] for label, name in names.items()}
+    except (ArithmeticError, EOFError, LookupError, OSError, RuntimeError, ValueError) as error:
+        found = error
+    except (BadZipFile, struct.error, zlib.error) as error:
+        found = ValueError(error)
+    raise RequestError(
+        f"{path}: expected the arrays that sweep.json names, found a damaged file ({brief(found)}); "
+        "run coreset sweep again."
+    )
 
 
 def read_evidence(folder: Path) -> Evidence:
@@ -302,13 +356,14 @@ def read_evidence(folder: Path) -> Evidence:
         if not path.is_file():
             continue
         try:
-            found = json.loads(path.read_bytes())
+            found = parse_json(path.read_bytes())
             sweep = found if swept else _as_sweep(found)
+            _Figures.model_validate(sweep)
             return Evidence(folder, sweep, swept, staleness(folder, sweep))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            told = f"{type(error).__name__}: {brief(error)}"
             raise RequestError(
-                f"{path}: expected the figures of a finished run, found a damaged file "
-                f"({type(error).__name__}: {error}); run again."
+                f"{path}: expected the figures of a finished run, found a damaged file ({told}); run again."
             ) from None
     raise RequestError(
         f"{folder}: expected the folder of a finished run or sweep, found neither sweep.json nor summary.json in it; "

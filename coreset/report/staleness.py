@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from coreset.atomic import parse_json
 
 RECORD = "run.json"
 """What the last command in the folder was, and how it ended; a folder of figures alone has none."""
@@ -25,7 +26,7 @@ def staleness(folder: Path, sweep: Mapping[str, Any]) -> str:
     of = f"these figures are of {sweep['date']}" if "date" in sweep else "these figures are older"
     way = f"run {sweep['command']} again, or the command that you meant, and then coreset report"
     try:
-        record = json.loads(path.read_bytes())
+        record = parse_json(path.read_bytes())
         state, job = record["state"], record["job"]
     except (ValueError, KeyError, TypeError):
         return f"{RECORD} is damaged, so whether these figures are those of the last command is not known; {way}."

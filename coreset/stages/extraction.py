@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Stage
 from coreset.corpus.kept import batches_of, column_or_nulls, read_kept
+from coreset.corpus.parquet import rows_schema
 from coreset.corpus.pieces import pieces_of
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
@@ -96,21 +97,3 @@ class Extraction(Stage):
 
     def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
         return {"rows": sum(record["figures"]["rows"] for record in records)}
-
-
-def rows_schema(descriptor: int | None) -> pa.Schema:
-    """Columns of `part-*.parquet`: lengths in Bohr, density in e/Bohr³; `descriptor` is its length, if it is stored."""
-    columns: list[tuple[str, pa.DataType]] = [
-        ("snapshot", pa.string()),
-        ("index", pa.int64()),
-        ("x", pa.float64()),
-        ("y", pa.float64()),
-        ("z", pa.float64()),
-        ("density", pa.float32()),
-        ("score", pa.float32()),
-        ("stratum", pa.int32()),
-        ("weight", pa.float64()),
-    ]
-    if descriptor is not None:
-        columns.append(("descriptor", pa.list_(pa.float32(), descriptor)))
-    return pa.schema(columns)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,15 @@ import pyarrow.parquet as pq
 import zarr
 
 from coreset.atomic import replacing
-from coreset.errors import DataError, RequestError
-from coreset.methods.select import PIECE, ROWS, select_rows
+from coreset.errors import DataError, RequestError, brief
+from coreset.methods.select import EXACT, PIECE, ROWS, select_rows
 from coreset.numerics.scans import ScoreShard
 
 COLUMN = "score"
 _BUFFER = 2**20
 """Bytes of a Parquet file that are read at a time."""
+
+_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 _SCHEMA = pa.schema([("index", pa.int64()), ("stratum", pa.int32())])
 
 
@@ -73,11 +77,11 @@ def _shards(path: Path) -> Callable[[], Iterator[ScoreShard]]:
 def _undamaged(pieces: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]:
     try:
         yield from pieces
-    except (OSError, RuntimeError, ValueError) as error:
+    except (pa.ArrowException, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
-            f"{path}: expected scores that can be read, found damaged ones ({error}); copy it again."
+            f"{path}: expected scores that can be read, found damaged ones ({brief(error)}); copy it again."
         ) from None
 
 
@@ -85,18 +89,33 @@ def _floats(values: np.ndarray, path: Path) -> np.ndarray:
     if values.dtype.kind == "f" and values.dtype.itemsize in (4, 8):
         return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
     if values.dtype.kind in "iu" or values.dtype == np.float16:
+        if values.dtype.itemsize == 8 and values.size and max(abs(int(values.max())), abs(int(values.min()))) > EXACT:
+            raise RequestError(f"{path}: expected integers up to 2**53, found larger; convert them to floats yourself.")
         return values.astype(np.float64)
     raise RequestError(f"{path}: expected real scores, found values of type {values.dtype}.")
 
 
 def _npy(path: Path) -> Callable[[], Iterator[np.ndarray]]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise RequestError(f"{path}: expected a .npy array of numbers, found a file that is none ({error}).") from None
-    if array.ndim != 1 or len(array) == 0:
-        raise RequestError(f"{path}: expected scores of one dimension, not empty, found shape {array.shape}.")
-    rows, dtype, offset = len(array), array.dtype, array.offset
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+            shape, _, dtype = header(file)
+            offset, size = file.tell(), path.stat().st_size
+    except (
+        *(ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
+        TokenError,
+    ) as error:  # all that a header that is none can raise: NumPy has Python parse it
+        raise RequestError(
+            f"{path}: expected a .npy array of numbers, found a file that is none ({brief(error)})."
+        ) from None
+    if len(shape) != 1 or shape[0] <= 0:
+        raise RequestError(f"{path}: expected scores of one dimension, not empty, found shape {shape}.")
+    if dtype.hasobject or dtype.itemsize * shape[0] != size - offset:
+        raise RequestError(
+            f"{path}: expected a .npy array of numbers, found {size - offset} bytes for {shape[0]} of type {dtype}."
+        )
+    rows = shape[0]
 
     def pieces() -> Iterator[np.ndarray]:
         with path.open("rb", buffering=0) as file:  # read, not mapped: pages of a mapped file would count as memory
@@ -115,11 +134,12 @@ def _parquet(path: Path) -> Callable[[], Iterator[np.ndarray]]:
         with pq.ParquetFile(path) as file:
             names, rows = file.schema_arrow.names, file.metadata.num_rows
             kind = file.schema_arrow.field(COLUMN).type if COLUMN in names else None
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RequestError(f"{path}: expected a Parquet file, found one that cannot be read ({error}).") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        told = brief(error)
+        raise RequestError(f"{path}: expected a Parquet file, found one that cannot be read ({told}).") from None
     if COLUMN not in names or rows == 0:
         raise RequestError(
-            f"{path}: expected rows with a column {COLUMN!r}, found {rows} rows, columns {', '.join(names)}."
+            f"{path}: expected rows with a column {COLUMN!r}, found {rows} rows, columns {', '.join(names)[:200]}."
         )
     # Before a value is looked at: those of some extension types, such as Ray's of Python objects, are pickles.
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
@@ -127,7 +147,8 @@ def _parquet(path: Path) -> Callable[[], Iterator[np.ndarray]]:
 
     def pieces() -> Iterator[np.ndarray]:
         # Pages through a buffer, row group by row group: a reader of all of them keeps what it has read.
-        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
+        checked = {"page_checksum_verification": True}
+        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False, **checked) as file:
             first = 0
             groups = range(file.num_row_groups)
             for batch in (each for i in groups for each in file.iter_batches(PIECE, [i], [COLUMN])):
@@ -145,16 +166,33 @@ def _zarr(path: Path) -> Callable[[], Iterator[np.ndarray]]:
     try:
         node = zarr.open(path, mode="r")
         array = node if isinstance(node, zarr.Array) else node[COLUMN]
-    except (KeyError, ValueError, OSError) as error:
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        # All that Zarr can raise for metadata that are none.
         raise RequestError(
-            f"{path}: expected a Zarr array, or a group with an array {COLUMN!r}, found none ({error})."
+            f"{path}: expected a Zarr array, or a group with an array {COLUMN!r}, found none ({brief(error)})."
         ) from None
-    if not isinstance(array, zarr.Array) or array.size == 0:
+    if not isinstance(array, zarr.Array) or not array.shape or math.prod(array.shape) == 0:
         raise RequestError(f"{path}: expected an array {COLUMN!r} that is not empty, found none.")
     # Before a value is looked at: objects of the second format may be pickles.
     if array.dtype.kind not in "iuf":
         raise RequestError(f"{path}: expected real scores, found an array of type {array.dtype}.")
-    plane = int(np.prod(array.shape[1:], dtype=np.int64))
+    _expect_chunks(array, path)
+    plane = math.prod(array.shape[1:])
     step = max(1, PIECE // plane)
     found = array
     return lambda: (np.asarray(found[first : first + step]).ravel() for first in range(0, found.shape[0], step))
+
+
+def _expect_chunks(array: zarr.Array, path: Path) -> None:
+    """Zarr reads a chunk that is missing as so many fill values: scores that nobody computed."""
+    folder = path / array.path if array.path else path
+    stored = sum(file.is_file() and file.name not in _METADATA for file in folder.rglob("*"))
+    shape = array.shards or array.chunks
+    if min(shape) < 1:
+        raise RequestError(f"{path}: expected chunks that hold something, found chunks of shape {shape}.")
+    expected = math.prod(-(-length // size) for length, size in zip(array.shape, shape, strict=True))
+    if stored != expected:
+        raise DataError(
+            f"{path}: expected {expected} chunks, found {stored}: missing ones would count as scores of "
+            f"{array.fill_value}; copy it again, or write it with write_empty_chunks."
+        )

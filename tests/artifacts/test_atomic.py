@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreset.atomic import TEMPORARY, canonical_json, replacing, write_bytes, write_json
+from coreset.atomic import TEMPORARY, canonical_json, parse_json, replacing, write_bytes, write_json
 
 Picture = Callable[[Path], dict[str, bytes | None]]
 
@@ -224,3 +224,38 @@ def test_json_files_depend_on_the_value_alone(tmp_path: Path) -> None:
     write_json(tmp_path / "b", {"é": [1.5, None], "x": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert json.loads((tmp_path / "a").read_bytes()) == {"x": 1, "é": [1.5, None]}
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, 0, -(2**63), 2**64 - 1, 0.1, 1e308, "é\u0000", [], {}, {"a": [1, {"b": None}], "": 2.5}]
+)
+def test_what_is_written_as_json_is_parsed(value: Any) -> None:
+    assert parse_json(canonical_json(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "{",
+            "1 2",
+            "NaN",
+            "[Infinity]",
+            "-Infinity",
+            "1e400",
+            "[-1e400]",
+            '{"a": 1, "a": 1}',
+            '[{"a": {"b": 1, "b": 2}}]',
+        ),
+        *("[" * 100_000, '{"a": ' * 100_000, str(2**64), str(-(2**63) - 1), "9" * 5000, '"\\ud800"', '{"\\uDC00": 1}'),
+    ],
+    ids=range(17),
+)
+def test_what_no_json_of_ours_holds_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        parse_json(text.encode())
+
+
+def test_text_in_escapes_is_parsed() -> None:
+    assert parse_json(rb'"\u00e9\ud83d\ude00"') == "é😀"

@@ -1,8 +1,10 @@
 """A manifest's files are checked byte by byte, and never outside their folder."""
 
 import hashlib
+import json
 import os
 import platform
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from coreset.artifacts.executor import SerialExecutor
-from coreset.artifacts.manifest import Artifact, shard_record, software, verify_files
+from coreset.artifacts.manifest import Artifact, checksum, shard_record, software, verify_files, write_manifest
 from coreset.artifacts.materialize import materialize
 from coreset.errors import DataError, WorkError
 
@@ -142,3 +144,85 @@ def test_the_software_is_named_with_the_versions_that_are_installed() -> None:
     assert {"coreset-ray", "numba", "numpy", "ray", "scipy", "torch", "zarr"} <= set(found)
     assert all(found[name] == metadata.version(name) for name in found if name not in ("python", "machine"))
     assert os.uname().nodename not in found.values()
+
+
+@pytest.fixture
+def made(toy: Any, tmp_path: Path) -> Path:
+    return materialize(toy(), root=tmp_path, executor=SerialExecutor()).folder
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], Any], restate: bool = True) -> None:
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    change(manifest)
+    if restate:
+        manifest["checksum"] = checksum(manifest)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m["figures"].update(offset=11),
+        lambda m: m["shards"][0]["figures"].update(value=11),
+        lambda m: m.update(digest="0" * 64),
+        lambda m: m["recipe"].update(version=7),
+        lambda m: m["shards"].pop(),
+    ],
+    ids=range(5),
+)
+def test_a_changed_figure_is_found(change: Callable[[dict[str, Any]], Any], made: Path) -> None:
+    edit(made, change, restate=False)
+    with pytest.raises(DataError, match=r"manifest\.json: its content is not what its checksum says"):
+        _ = Artifact(made).figures
+
+
+def test_keys_that_are_numbers_do_not_disturb_the_checksum(tmp_path: Path) -> None:
+    write_manifest(tmp_path / "manifest.json", {"digest": "", "figures": {2: "a", 10: "b"}, "shards": []})
+    assert Artifact(tmp_path).figures == {"2": "a", "10": "b"}
+
+
+def test_a_manifest_of_a_version_without_checksums_is_read(made: Path) -> None:
+    edit(made, lambda m: m.pop("checksum"), restate=False)
+    assert len(Artifact(made).shards) == 4
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "..", ".", "", "link", "circle", "a\0b"])
+def test_a_shard_outside_the_folder_is_not_given(name: str, made: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s")
+    (made / "link").symlink_to(tmp_path / "secret")
+    (made / "circle").symlink_to("circle")
+    edit(made, lambda m: m["shards"][0].update(files={name: {"bytes": 1, "sha256": "0" * 64}}))
+    with pytest.raises(DataError, match="leads outside the folder"):
+        Artifact(made).path("set/0")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.update(shards=3),
+        lambda m: m["shards"][0].update(files={}),
+        lambda m: m["shards"][0].update(name=3),
+        lambda m: m["shards"][0].pop("figures"),
+        lambda m: m.update(figures=[]),
+        lambda m: m.pop("shards"),
+        lambda m: m.update(checksuum=""),
+    ],
+    ids=range(7),
+)
+def test_a_manifest_of_another_form_is_refused(change: Callable[[dict[str, Any]], Any], made: Path) -> None:
+    edit(made, change)
+    with pytest.raises(DataError, match=r"manifest\.json: "):
+        _ = Artifact(made).shards
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[" * 100_000, b"[]", b"\xff"], ids=range(5))
+def test_a_file_that_is_no_manifest_or_no_timings_is_refused(content: bytes, made: Path) -> None:
+    for name, read in (("manifest.json", lambda made: made.digest), ("timings.json", lambda made: made.timings)):
+        (made / name).write_bytes(content)
+        with pytest.raises(DataError, match=rf"{name}: "):
+            read(Artifact(made))
+
+
+def test_a_name_longer_than_any_file_has_is_missing(folder: Path) -> None:
+    with pytest.raises(DataError, match="found no file"):
+        list(verify_files(folder, {"x" * 300: {"bytes": 1, "sha256": "0" * 64}}))

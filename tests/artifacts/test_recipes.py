@@ -1,7 +1,6 @@
 """A digest hashes the recipe: every parameter, input and version, and nothing else."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreset.artifacts.manifest import Artifact, sealed
+from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Stage
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
@@ -54,9 +53,7 @@ def test_equal_recipes_share_a_digest_and_others_do_not(
 
 def artifact(folder: Path, digest: str, kept: int = 7) -> Artifact:
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(
-        json.dumps(sealed({"digest": digest, "figures": {"kept": kept}, "shards": []}))
-    )
+    write_manifest(folder / "manifest.json", {"digest": digest, "figures": {"kept": kept}, "shards": []})
     return Artifact(folder)
 
 

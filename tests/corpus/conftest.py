@@ -86,7 +86,7 @@ def write_sparc(tmp_path: Path) -> Writer:
             "Free energy per atom               : -5.0E+00 (Ha/atom)\n"
             "Total free energy                  : -1.5E+01 (Ha)\n"
         )
-        path.with_suffix(".static").write_text("Total free energy (Ha): -1.600000000000000E+01\n")
+        path.with_suffix(".static").write_text("Total free energy (Ha): -1.500000000012345E+01\n")
         return Written(path, cell, positions, density)
 
     return write

@@ -198,3 +198,37 @@ def test_any_junk_is_found_on_its_line(tmp_path_factory, index, word, width):
         else pytest.raises(DataError, match="59 of 60 values")
     ):
         parse_values(text, header, path)
+
+
+@pytest.mark.parametrize("count", ["999999999", "9" * 12, "9" * 5000, "1e9", "1e300"])
+def test_a_number_of_atoms_that_the_file_cannot_hold_is_found_at_once(cube, count):
+    path, _ = cube
+    change(path, 3, f"{count} 0 0 0")
+    for read in (read_cube, read_header):
+        with pytest.raises((DataError, RequestError), match=r"field\.cube"):
+            read(path)
+
+
+@pytest.mark.parametrize("word", ["1e300", "1.0e10", "٣", "１"])
+def test_a_number_that_no_header_holds_is_refused(cube, word):
+    path, _ = cube
+    for line, text in ((4, f"3 {word} 0 0"), (7, f"8 8.0 {word} 0.5 0.75")):
+        change(path, line, text)
+        for read in (read_cube, read_header):
+            with pytest.raises(RequestError, match=rf"line {min(line, 4)}: expected"):
+                read(path)
+
+
+def test_digits_of_other_alphabets_are_no_numbers(cube):
+    path, _ = cube
+    path.write_text(path.read_text().replace("E-01", "E-0１", 1))
+    with pytest.raises(DataError, match=r"line \d+: expected a number, found '.*１'"):
+        read_cube(path)
+
+
+def test_a_long_word_is_not_repeated_whole(cube):
+    path, _ = cube
+    path.write_text(path.read_text().replace("E-01", "E" + "9" * 5000, 1))
+    with pytest.raises(DataError, match="expected a finite value") as caught:
+        read_cube(path)
+    assert len(str(caught.value)) < 300

@@ -1,14 +1,17 @@
 """What a selection keeps survives the file, whatever its shape."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coreset.corpus.kept import BATCH, batches_of, read_kept, write_kept
+from coreset.errors import DataError
 from coreset.methods import Selected
 
 
@@ -58,3 +61,57 @@ def test_the_same_selection_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_kept(tmp_path / name, [("a" * 64, selected(50, 0, True)), ("b" * 64, selected(50, 1, True))])
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def rewritten(path: Path, change: Any) -> None:
+    write_kept(path, [("a" * 64, selected(20, 0, True, True)), ("b" * 64, selected(20, 1, True, True))])
+    pq.write_table(change(pq.read_table(path)), path)
+    read_kept.cache_clear()
+
+
+def column(name: str, values: Any) -> Any:
+    return lambda table: table.set_column(table.column_names.index(name), name, values(table.column(name)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop_columns(["weight"]), "expected the columns snapshot"),
+        (column("index", lambda values: values.cast(pa.float64())), "expected the columns snapshot"),
+        (column("index", lambda values: pa.array([None, *values.to_pylist()[1:]])), "a value of 'index' in every row"),
+        (
+            column("snapshot", lambda values: pa.array([None, *values.to_pylist()[1:]])),
+            "a value of 'snapshot' in every",
+        ),
+        (
+            column("index", lambda values: pa.array(values.to_pylist()[::-1])),
+            "expected ascending, distinct grid indices",
+        ),
+        (column("index", lambda values: pa.array([-1, *values.to_pylist()[1:]])), "expected ascending, distinct grid"),
+        (lambda table: pa.concat_tables([table, table.slice(0, 1)]), "expected ascending, distinct grid indices"),
+    ],
+    ids=range(7),
+)
+def test_other_columns_and_rows_are_refused(change: Any, message: str, tmp_path: Path) -> None:
+    rewritten(tmp_path / "part.parquet", change)
+    with pytest.raises(DataError, match=rf"part\.parquet: .*{message}"):
+        read_kept(tmp_path / "part.parquet")
+
+
+def test_a_file_that_is_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "part.parquet"
+    write_kept(path, [("a" * 64, selected(20, 0, True))])
+    content = path.read_bytes()
+    for length in range(0, len(content), 50):
+        path.write_bytes(content[:length])
+        read_kept.cache_clear()
+        with pytest.raises(DataError, match=r"part\.parquet: expected a Parquet file, found a damaged one"):
+            read_kept(path)
+
+
+def test_a_column_whose_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "part.parquet"
+    write_kept(path, [("a" * 64, selected(20, 0, True))])
+    path.write_bytes(path.read_bytes().replace(b"stratum", b"str\xfftum"))
+    with pytest.raises(DataError, match=r"part\.parquet: expected"):
+        read_kept(path)

@@ -4,6 +4,7 @@ import json
 import struct
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,8 +56,8 @@ def test_every_content_matters():
     assert len({content_digest(*variant) for variant in variants}) == 5  # both O stand first in the reversed order too
 
 
-def test_json_keeps_every_bit():
-    snapshot = Snapshot(
+def snapshot_of():
+    return Snapshot(
         name="train/x",
         cell=CELL / 3,
         numbers=NUMBERS,
@@ -71,8 +72,37 @@ def test_json_keeps_every_bit():
         wrapped=1,
         digest="ab" * 32,
     )
+
+
+def test_json_keeps_every_bit():
+    snapshot = snapshot_of()
     back = Snapshot.from_json("train/x", json.loads(json.dumps(snapshot.to_json())))
     for field in dataclasses.fields(Snapshot):
         assert np.array_equal(getattr(back, field.name), getattr(snapshot, field.name)), field.name
     assert (back.points, back.identity, back.volume) == (24, b"\xab" * 32, snapshot.volume)
     assert not back.positions.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("grid", value) for value in ([3, 4], [3, 4, 5.5], [3, 4, 0], [3, 4, True], "345", None)),
+        *(("cell", value) for value in ([[1, 0, 0]], [[0.0] * 3] * 3, [["1", 0, 0], [0, 1, 0], [0, 0, 1]], 3)),
+        *(("numbers", value) for value in ([0], [119], [8.5], [8] * 50)),
+        *(("positions", value) for value in ([[0, 0, float("inf")]], [[0, 0, 1e300]], [[0, 0]], {})),
+        *(("electrons", value) for value in (float("nan"), "13", True, None)),
+        *(("source", value) for value in ([], {"x": 1}, None)),
+        *(("digest", value) for value in ("0" * 63, "G" * 64, 5)),
+        *((("energy", "x"), ("wrapped", -1), ("group", 5), ("surplus", 1))),
+    ],
+)
+def test_what_to_json_did_not_make_is_refused_by_its_key(key, value):
+    fields = json.loads(json.dumps(snapshot_of().to_json()))
+    with pytest.raises(ValueError, match="numbers" if value == [8] * 50 else key):
+        Snapshot.from_json("train/x", {**fields, key: value})
+
+
+@pytest.mark.parametrize("fields", [None, [], 3, "x", {}])
+def test_what_is_no_object_is_refused(fields):
+    with pytest.raises(ValueError, match=r"\w"):
+        Snapshot.from_json("train/x", fields)

@@ -80,7 +80,7 @@ def test_where_cell_positions_and_energy_come_from(write_sparc):
     written.path.with_suffix(".inpt").unlink()
     np.testing.assert_allclose(read(written)[0].cell, written.cell, rtol=1e-15)
     written.edit(".out", "Total free energy ", "Total")
-    assert read(written)[0].energy == -16.0
+    assert read(written)[0].energy == -15.00000000012345
     written.path.with_suffix(".out").unlink()
     written.path.with_suffix(".static").unlink()
     written.path.with_suffix(".ion").unlink()
@@ -273,3 +273,36 @@ def test_settings_check_themselves():
         Checks(electron_tolerance=0)
     with pytest.raises(RequestError, match="density_floor: expected a finite number, found nan"):
         Checks(density_floor=float("nan"))
+
+
+def test_two_energies_must_agree(write_sparc):
+    written = write_sparc()
+    written.edit(".static", "-1.50", "-1.51")
+    with pytest.raises(
+        DataError, match=r"\.out, line 6: expected the total free energy -15\.1\d* Ha of .*\.static, line 1"
+    ):
+        read(written)
+
+
+def test_a_position_whose_difference_is_no_number_is_not_taken_for_a_periodic_image(write_sparc):
+    written = write_sparc()
+    written.line(".ion", 5, "1e308 1e308 1e308")
+    with pytest.raises(DataError, match=r"\.ion, line 5: expected 3 numbers"):
+        read(written)
+
+
+def test_a_density_beyond_float32_names_its_line(write_sparc):
+    written = write_sparc()
+    text = written.path.read_text().split("\n")
+    text[9] = text[9].replace(text[9].split()[0], "1.000000E+39", 1)
+    written.path.write_text("\n".join(text))
+    with pytest.raises(DataError, match=r"\.dens, line 10: expected densities that float32 can hold"):
+        read(written)
+
+
+def test_a_link_that_leads_nowhere_is_named(write_sparc, tmp_path):
+    written = write_sparc()
+    written.path.unlink()
+    written.path.symlink_to(written.path.name)
+    with pytest.raises(RequestError, match="found a link that leads nowhere"):
+        list_snapshots(tmp_path / "source")

@@ -76,3 +76,28 @@ def test_cartesian_and_fractional_positions():
 def test_bad_positions_name_their_line(text, message):
     with pytest.raises(DataError, match=rf"x\.inpt, {message}"):
         parse_positions(text, np.eye(3), PATH)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("FD_GRID: 4.5 5 6", "line 1: expected whole numbers for FD_GRID, found 4.5 5.0 6.0"),
+        ("FD_GRID: 4 5 6\nBC: P P P\nFD_GRID: 4 5 7", "line 3: expected FD_GRID once, found it in line 1 too"),
+        ("FD_GRID: 4 5 1_0", "line 1: expected 3 numbers"),
+        ("FD_GRID: 4 5 ٣", "line 1: expected 3 numbers"),
+        ("FD_GRID: 4 5 1e10", "line 1: expected 3 numbers"),
+    ],
+)
+def test_a_grid_that_is_none_names_its_line(text, message):
+    with pytest.raises(DataError, match=message):
+        parse_grid(text, Path("x.inpt"))
+
+
+def test_two_lengths_of_the_cell_contradict_each_other():
+    with pytest.raises(DataError, match="line 2: expected LATVEC_SCALE once, found it in line 1 too"):
+        parse_cell("LATVEC_SCALE: 1 2 3\nLATVEC_SCALE: 1 2 4", Path("x.inpt"))
+
+
+def test_half_an_atom_is_none():
+    with pytest.raises(DataError, match=r"line 2: expected whole numbers for N_TYPE_ATOM, found 1\.5"):
+        parse_positions("ATOM_TYPE: H\nN_TYPE_ATOM: 1.5\nCOORD:\n0 0 0", np.eye(3), Path("x.ion"))

@@ -352,3 +352,93 @@ def test_leftovers_are_removed(root):
     before = {path: content for path, content in contents(root).items() if store.TEMPORARY not in path}
     finish(root, NAMES)
     assert contents(root) == before
+
+
+ARRAY = "train/a_0/zarr.json"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"float32"', '"int32"'),
+        ('"float32"', '"float64"'),
+        ('"endian": "little"', '"endian": "big"'),
+        ('"bitshuffle"', '"shuffle"'),
+        ('"fill_value": "NaN"', '"fill_value": 0.0'),
+        ('"electrons": 7.0', '"electrons": 7.5'),
+        ('"energy": null', '"energy": -1.0'),
+        ('"numbers": [8, 1]', '"numbers": [8, 2]'),
+        ('"cell": [[1.0', '"cell": [[1.5'),
+        ('"wrapped": 0', '"wrapped": 1e400'),
+        ('"node_type": "array"', '"node_type": "group"'),
+        ('"zarr_format": 3', '"zarr_format": 1e400'),
+        ('"shape": [', '"shape": ["x", '),
+        ('"codecs": [', '"codecs": [3, '),
+        ('"attributes": {', '"attributes": 3, "x": {'),
+        ('"attributes": {', '"x": ' + "[" * 100_000 + ', "attributes": {'),
+    ],
+    ids=range(16),
+)
+def test_metadata_of_an_array_that_are_not_those_of_the_corpus_are_found(root, old, new):
+    text = (root / ARRAY).read_text()
+    assert old in text
+    (root / ARRAY).write_text(text.replace(old, new, 1))
+    corpus = Corpus.open(root)
+    with pytest.raises(DataError, match=rf"train/a_0: .*{ARRAY} is damaged"):
+        corpus.density(corpus.snapshots[1])
+    assert corpus.density(corpus.snapshots[0]).size == 60
+
+
+@pytest.mark.parametrize(("old", "new"), [('"electrons": 7.0', '"electrons": 7.5'), ("[8, 1]", "[8, 2]")])
+def test_metadata_of_the_corpus_that_are_not_those_of_the_array_are_found(root, old, new):
+    (root / "zarr.json").write_text((root / "zarr.json").read_text().replace(old, new))
+    corpus = Corpus.open(root)
+    for snapshot in corpus.snapshots:
+        with pytest.raises(DataError, match="its metadata are not those of the corpus"):
+            corpus.density(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"consolidated_metadata": {', '"consolidated_metadata": 3, "x": {'),
+        ('"metadata": {', '"metadata": [], "x": {'),
+        ('"train/a_0": {', '"train/a_0": 3, "x": {'),
+        ('"train/a_0": {', '"../a_0": {'),
+        ('"train/a_0": {', '"/a_0": {'),
+        ('"numbers": [8, 1]', '"numbers": [8, ' + "9" * 30 + "]"),
+        ('"electrons": 7.0', '"electrons": 1e400'),
+        ('"electrons": 7.0', '"electrons": NaN'),
+        ('"electrons": 7.0', '"electrons": 7.0, "electrons": 8.0'),
+        ('"attributes": {', '"x": ' + "[" * 100_000 + ', "attributes": {'),
+    ],
+    ids=range(10),
+)
+def test_metadata_of_the_corpus_that_are_none_are_refused(root, old, new):
+    text = (root / "zarr.json").read_text()
+    assert old in text
+    (root / "zarr.json").write_text(text.replace(old, new, 1))
+    with pytest.raises(DataError, match=r"c\.zarr/zarr\.json: "):
+        Corpus.open(root)
+
+
+def test_folders_and_circles_of_links_in_the_place_of_files_are_named(root):
+    corpus = Corpus.open(root)
+    for name, circle in ((ARRAY, False), (ARRAY, True), ("train/a_0/c/0/0/0", False), ("train/a_0/c/0/0/0", True)):
+        content = (root / name).read_bytes()
+        (root / name).unlink()
+        (root / name).symlink_to((root / name).name) if circle else (root / name).mkdir()
+        with pytest.raises(DataError, match=f"train/a_0: .*{name} is"):
+            Corpus.open(root).density(corpus.snapshots[1])
+        (root / name).unlink() if circle else (root / name).rmdir()
+        (root / name).write_bytes(content)
+    (root / "zarr.json").unlink()
+    (root / "zarr.json").mkdir()
+    with pytest.raises(RequestError, match=r"zarr\.json: cannot be read"):
+        Corpus.open(root)
+
+
+def test_the_shipped_corpora_have_the_layout_that_is_demanded():
+    for path in sorted((Path(__file__).parents[2] / "jobs" / "data").glob("*.zarr")):
+        corpus = Corpus.open(path)
+        corpus.verify(corpus.snapshots[0])

@@ -279,3 +279,59 @@ def test_tensors_that_are_not_those_of_the_network_are_refused(change: str, save
     save_file(tensors, saved, metadata=metadata)
     with pytest.raises(DataError, match=r"model\.safetensors: expected"):
         load(saved)
+
+
+def stated(path: Path, **change: Any) -> None:
+    """Writes the same weights under a header that states something else."""
+    content = {"format": FORMAT, "architecture": {**SHAPE, **change}, "notes": {}}
+    save_file(load_file(path), path, metadata={"coreset": json.dumps(content)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hidden": [10**9, 10**9]},
+        {"hidden": [7, 10**7]},
+        {"inputs": 10**12},
+        {"inputs": 0},
+        {"inputs": "4"},
+        {"hidden": [7.0, 5]},
+        {"hidden": [True, 5]},
+        {"output": "sigmoid"},
+        {"output": None},
+    ],
+    ids=range(9),
+)
+def test_no_network_is_built_that_the_file_does_not_hold(
+    change: dict[str, Any], saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stated(saved, **change)
+    monkeypatch.setattr("coreset.learning.network.build", lambda *_, **__: pytest.fail("it is built"))
+    with pytest.raises(DataError, match=r"model\.safetensors: "):
+        load(saved)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["1.weight", "5.bias", "0.scale", "target.affine"])
+def test_a_weight_that_is_no_number_is_refused_by_its_name(name: str, bad: float, saved: Path) -> None:
+    tensors, metadata = load_file(saved), header(saved)
+    tensors[name].view(-1)[0] = bad
+    save_file(tensors, saved, metadata=metadata)
+    with pytest.raises(DataError, match=rf"model\.safetensors: {name}: expected finite numbers"):
+        load(saved)
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.int32])
+def test_weights_of_another_type_are_refused(kind: torch.dtype, saved: Path) -> None:
+    tensors, metadata = load_file(saved), header(saved)
+    tensors["3.weight"] = tensors["3.weight"].to(kind)
+    save_file(tensors, saved, metadata=metadata)
+    with pytest.raises(DataError, match=r"model\.safetensors: 3\.weight: expected"):
+        load(saved)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"format": 1, "format": 2}', "1e400"], ids=range(3))
+def test_a_header_that_nobody_writes_is_refused(content: str, saved: Path) -> None:
+    save_file(load_file(saved), saved, metadata={"coreset": content})
+    with pytest.raises(DataError, match=r"model\.safetensors: expected"):
+        load(saved)

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
 import coreset
+from coreset.artifacts.manifest import checksum
 from coreset.corpus.described import SlabReader
 from coreset.corpus.kept import read_kept
 from coreset.errors import DataError, RequestError
@@ -142,6 +144,94 @@ def test_no_file_outside_the_folder_is_read_whatever_the_manifest_says(name: str
     (folder / "part-link.parquet").symlink_to(tmp_path / "outside.parquet")
     manifest = json.loads((folder / "manifest.json").read_bytes())
     manifest["shards"][0]["name"] = name
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    # Whoever edits a manifest can restate its checksum too.
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "checksum": checksum(manifest)}))
     with pytest.raises(DataError, match="outside the folder"):
         open_dataset(folder).to_arrow()
+
+
+@pytest.fixture
+def copy(built: Any, tmp_path: Path) -> Path:
+    shutil.copytree(built.path, tmp_path / "coreset")
+    return tmp_path / "coreset"
+
+
+@pytest.mark.parametrize("key", ["cutoff", "rows", "descriptor", "digest"])
+def test_an_edited_manifest_is_found_when_it_is_opened(key: str, copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    manifest[key] = {**manifest[key], "neighbours": 6} if key == "descriptor" else 7
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"manifest\.json: "):
+        open_dataset(copy)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b'{"rows": 1, "rows": 2}',
+        b'{"rows": NaN}',
+        b'{"rows": ' + b"9" * 5000 + b"}",
+        b'{"x": "\\ud800"}',
+    ],
+    ids=range(5),
+)
+def test_json_that_nobody_writes_is_bad_data(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(DataError, match=r"manifest\.json: expected JSON, found a damaged file"):
+        open_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("rows", value) for value in ("240", True, -1, 1.5)),
+        *(("descriptor", {"neighbours": value}) for value in (0, "5", 1.5)),
+        *((("shards", 3), ("checksum", 3))),
+    ],
+)
+def test_a_statement_of_another_type_is_refused_by_its_key(key: str, value: Any, copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    manifest[key] = {**manifest[key], **value} if isinstance(value, dict) else value
+    if key != "checksum":
+        manifest["checksum"] = checksum(manifest)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=rf"manifest\.json: {key}"):
+        open_dataset(copy)
+
+
+@pytest.mark.parametrize("name", ["part-00000.parquet", "snapshots.parquet"])
+def test_a_damaged_or_lost_file_is_named_when_it_is_read(name: str, copy: Path) -> None:
+    content = (copy / name).read_bytes()
+    for damaged in (b"", content[:-9], b"PAR1" + content[40:], None):
+        (copy / name).unlink()
+        if damaged is not None:
+            (copy / name).write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"{name}: expected"):
+            open_dataset(copy).to_arrow()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("cell", [[6.0, 0, 0], [0, 1e304, 0], [0, 0, 1.0]]),
+        ("cell", [[0.0] * 3] * 3),
+        ("species", [0] * 5),
+        ("grid", [0, 1, 2]),
+    ],
+)
+def test_a_snapshot_that_cannot_be_is_named(column: str, value: Any, copy: Path) -> None:
+    table = pq.read_table(copy / "snapshots.parquet")
+    at = table.column_names.index(column)
+    values = [value, *table.column(column).to_pylist()[1:]]
+    field = table.schema.field(at)
+    pq.write_table(table.set_column(at, field, pa.array(values, field.type)), copy / "snapshots.parquet")
+    with pytest.raises(DataError, match=rf"snapshots\.parquet: train/a_T0100_0: {column}"):
+        open_dataset(copy).to_arrow()
+
+
+def test_a_manifest_that_is_a_folder_or_a_circle_is_named(copy: Path) -> None:
+    (copy / "manifest.json").unlink()
+    (copy / "manifest.json").symlink_to("manifest.json")
+    with pytest.raises(RequestError, match=r"manifest\.json"):
+        open_dataset(copy)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from coreset.atomic import write_json
@@ -130,3 +131,62 @@ def test_digits_follow_the_interval() -> None:
     assert NRMSE.within({"value": 0.01, "low": -0.1, "high": 0.12}, "+") == "+1 [-10, +12]"
     assert ENERGY.text({"value": 0.0016, "low": None, "high": None}) == "1.6"
     assert NRMSE.text(None) == ""
+
+
+def sample_of(folder: Path, **change: Any) -> Path:
+    cell = {"id": "x", "studies": ["methods"], "protocol": "steps", "method": "ccs", "rate": 0.9, "tests": {}}
+    field = {"role": "test", "file": "x.npz", "arrays": {"reference": "a"}}
+    sweep = {"name": "x", "method": "ccs", "test_order": [], "protocol_order": [], "cells": [cell], "fields": [field]}
+    (folder / "sweep.json").write_text(json.dumps({**sweep, **change}))
+    np.savez_compressed(folder / "x.npz", a=np.arange(400.0))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cells": 3},
+        {"cells": [3]},
+        {"cells": [{}]},
+        {"name": None},
+        {"test_order": "bulk"},
+        {"fields": [{"role": "test", "file": "x", "arrays": 3}]},
+        {"prune": float("nan")},
+    ],
+    ids=range(7),
+)
+def test_figures_of_other_types_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    assert read_evidence(sample_of(tmp_path)).name == "x"
+    with pytest.raises(RequestError, match=r"sweep\.json: expected the figures of a finished run"):
+        read_evidence(sample_of(tmp_path, **change))
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "3", '{"name": 1, "name": 2}'], ids=range(4))
+@pytest.mark.parametrize("name", ["sweep.json", "summary.json"])
+def test_json_that_nobody_writes_is_refused(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(RequestError, match=rf"{name}: expected the figures of a finished run"):
+        read_evidence(tmp_path)
+
+
+def test_any_changed_byte_of_a_field_is_found_or_harmless(tmp_path: Path) -> None:
+    evidence = read_evidence(sample_of(tmp_path))
+    content = (tmp_path / "x.npz").read_bytes()
+    refused = 0
+    for place in range(len(content)):
+        (tmp_path / "x.npz").write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            ((_, arrays),) = evidence.fields("test")
+        except RequestError:
+            refused += 1
+        else:
+            assert np.array_equal(arrays["reference"], np.arange(400.0))
+    assert refused > len(content) // 2
+
+
+@pytest.mark.parametrize("name", ["circle.npz", "a\0b", "x" * 300])
+def test_a_name_that_no_file_has_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "circle.npz").symlink_to("circle.npz")
+    field = {"role": "test", "file": name, "arrays": {"reference": "a"}}
+    with pytest.raises(RequestError, match="within that folder"):
+        read_evidence(sample_of(tmp_path, fields=[field])).fields("test")

@@ -1,6 +1,5 @@
 """Which points are the queries, and what the recipe of a coverage says of them."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreset.artifacts.manifest import Artifact, sealed
+from coreset.artifacts.manifest import Artifact, write_manifest
 from coreset.corpus.split import SnapshotSet
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages import coverage as module
@@ -65,7 +64,7 @@ def test_a_stated_number_is_asked_once_and_auto_doubles_up_to_the_most(
 
 
 def test_what_is_measured_with_a_stated_number_keeps_its_digest(against: SnapshotSet, tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps(sealed({"digest": "x", "figures": {"kept": 7}, "shards": []})))
+    write_manifest(tmp_path / "manifest.json", {"digest": "x", "figures": {"kept": 7}, "shards": []})
     stage = Coverage(against, Artifact(tmp_path), against, 100, "none", Descriptor(4))
     assert stage.recipe() == {
         "stage": "coverage",

@@ -1,6 +1,5 @@
 """Energies with an engine that is a formula, cutoff · ∫ρ² dV, so that every ΔE is known."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coreset.artifacts.executor import SerialContext, SerialExecutor
-from coreset.artifacts.manifest import Artifact, sealed, shard_record
+from coreset.artifacts.manifest import Artifact, shard_record, write_manifest
 from coreset.artifacts.materialize import materialize
 from coreset.atomic import TEMPORARY
 from coreset.corpus.snapshot import Snapshot
@@ -77,7 +76,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     folder = tmp_path_factory.mktemp("network")
     build(Architecture(d, (8, 8), "gelu", "linear"), unit, "a").save(folder / "model.safetensors", {})
     shard = shard_record("model", folder / "model.safetensors", {})
-    (folder / "manifest.json").write_text(json.dumps(sealed({"digest": "a" * 64, "shards": [shard], "figures": {}})))
+    write_manifest(folder / "manifest.json", {"digest": "a" * 64, "shards": [shard], "figures": {}})
     return Artifact(folder)
 
 
@@ -112,7 +111,7 @@ def test_an_energy_difference_is_per_atom_and_keeps_its_sign(tmp_path: Path) -> 
     def artifact(name: str, *energies: float) -> Artifact:
         (tmp_path / name).mkdir()
         shards = [{"figures": {"free_energy": e, "atoms": atoms}} for e, atoms in zip(energies, (4, 8), strict=True)]
-        (tmp_path / name / "manifest.json").write_text(json.dumps(sealed({"shards": shards})))
+        write_manifest(tmp_path / name / "manifest.json", {"shards": shards})
         return Artifact(tmp_path / name)
 
     one, other = artifact("a", -10.0, -20.0), artifact("b", -12.0, -16.0)

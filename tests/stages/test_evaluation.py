@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from coreset.artifacts.executor import SerialExecutor
-from coreset.artifacts.manifest import Artifact, sealed, shard_record
+from coreset.artifacts.manifest import Artifact, shard_record, write_manifest
 from coreset.artifacts.materialize import materialize
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
@@ -32,7 +32,7 @@ def network(folder: Path, seed: str) -> Artifact:
     folder.mkdir()
     build(Architecture(d, (8, 8), "gelu", "linear"), unit, seed).save(folder / "model.safetensors", {})
     shard = shard_record("model", folder / "model.safetensors", {})
-    (folder / "manifest.json").write_text(json.dumps(sealed({"digest": seed * 64, "shards": [shard], "figures": {}})))
+    write_manifest(folder / "manifest.json", {"digest": seed * 64, "shards": [shard], "figures": {}})
     return Artifact(folder)
 
 

@@ -1,6 +1,5 @@
 """The stored fields against each network applied to one grid point at a time."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 import torch
 
 from coreset.artifacts.executor import SerialExecutor
-from coreset.artifacts.manifest import Artifact, sealed, shard_record
+from coreset.artifacts.manifest import Artifact, shard_record, write_manifest
 from coreset.artifacts.materialize import materialize
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
@@ -28,7 +27,7 @@ def network(folder: Path, seed: str) -> Artifact:
     folder.mkdir()
     build(Architecture(d, (8, 8), "gelu", "linear"), unit, seed).save(folder / "model.safetensors", {})
     shard = shard_record("model", folder / "model.safetensors", {})
-    (folder / "manifest.json").write_text(json.dumps(sealed({"digest": seed * 64, "shards": [shard], "figures": {}})))
+    write_manifest(folder / "manifest.json", {"digest": seed * 64, "shards": [shard], "figures": {}})
     return Artifact(folder)
 
 

@@ -341,3 +341,55 @@ def test_a_relative_output_inside_a_ray_job_is_refused(tmp_path: Path, monkeypat
     assert "--out: expected an absolute path inside a Ray job, found 'out.parquet'" in result.stderr
     assert not (tmp_path / "out.parquet").exists()
     assert select(source, "--out", tmp_path / "out.parquet").exit_code == 0
+
+
+def test_integers_that_floats_cannot_hold_are_refused(tmp_path: Path) -> None:
+    for value, fine in ((2**53, True), (2**53 + 1, False), (-(2**53) - 1, False)):
+        np.save(tmp_path / "a.npy", np.array([value, 1, 2]))
+        result = select(tmp_path / "a.npy", "--method", "grand", "--prune", "0.5", "--out", tmp_path / "out")
+        assert (result.exit_code == 0) == fine
+        assert fine or "expected integers up to 2**53" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["a.zarr", "group.zarr"])
+def test_a_missing_chunk_is_not_so_many_zeros(name: str, tmp_path: Path) -> None:
+    source = write(tmp_path / name, SCORES)
+    next(file for file in sorted(source.rglob("*")) if file.name == "2").unlink()
+    result = select(source, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "expected 5 chunks, found 4" in result.stderr
+
+
+def test_a_length_that_a_zarr_array_does_not_have_ends_at_once(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.zarr", SCORES)
+    text = (source / "zarr.json").read_text()
+    (source / "zarr.json").write_text(text.replace("3000", "3000000000000", 1))
+    result = select(source, "--out", tmp_path / "out")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "missing ones would count as scores" in result.stderr
+
+
+@pytest.mark.parametrize("shape", ["(300,) ", "(3001,)", "(10**9,)", "(-3000,)", "(3000, 1)", "((((", "(\\"])
+def test_a_npy_file_has_the_length_that_it_states(shape: str, tmp_path: Path) -> None:
+    content = write(tmp_path / "a.npy", SCORES).read_bytes()
+    assert b"(3000,)" in content
+    (tmp_path / "a.npy").write_bytes(content.replace(b"(3000,)", shape.encode(), 1))
+    result = select(tmp_path / "a.npy", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "a.npy: expected" in result.stderr
+
+
+def test_an_archive_of_arrays_is_no_array(tmp_path: Path) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, score=SCORES)
+    assert select(tmp_path / "a.npy", "--out", tmp_path / "out").exit_code == 2
+
+
+def test_a_page_that_is_not_what_its_crc_says_is_bad_data(tmp_path: Path) -> None:
+    source = parquet(tmp_path / "a.parquet", SCORES, use_dictionary=False, compression=None, write_page_checksum=True)
+    content = source.read_bytes()
+    at = content.index(SCORES[1000:1002].tobytes())
+    source.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    result = select(source, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "a.parquet: expected scores that can be read" in result.stderr

@@ -1,0 +1,65 @@
+"""Parquet files that coreset wrote: the columns of their rows, and a reader that refuses by name what is damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coreset.errors import DataError, brief
+
+
+def rows_schema(descriptor: int | None) -> pa.Schema:
+    """Columns of `part-*.parquet`: lengths in Bohr, density in e/Bohr³; `descriptor` is its length, if it is stored."""
+    columns: list[tuple[str, pa.DataType]] = [
+        ("snapshot", pa.string()),
+        ("index", pa.int64()),
+        ("x", pa.float64()),
+        ("y", pa.float64()),
+        ("z", pa.float64()),
+        ("density", pa.float32()),
+        ("score", pa.float32()),
+        ("stratum", pa.int32()),
+        ("weight", pa.float64()),
+    ]
+    if descriptor is not None:
+        columns.append(("descriptor", pa.list_(pa.float32(), descriptor)))
+    return pa.schema(columns)
+
+
+def read_parquet(
+    path: Path,
+    *schemas: pa.Schema,
+    nullable: Sequence[str],
+    columns: Sequence[str] | None = None,
+    dictionary: Sequence[str] = (),
+) -> pa.Table:
+    """The columns of a file, which has one of these schemas; all of them, or those named.
+
+    None but those of `nullable` lacks a value; those of `dictionary`, text that repeats, come as dictionaries.
+
+    Raises DataError for a file that is damaged, or holds other columns.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            found = file.schema_arrow.remove_metadata()
+        if not any(found.equals(schema) for schema in schemas):
+            raise DataError(f"{path}: expected the columns {_listed(schemas[0])}, found {_listed(found)}.")
+        with pq.ParquetFile(path, read_dictionary=list(dictionary)) as file:
+            table = file.read(columns=columns, use_threads=False)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # of the system, not of the content
+        raise DataError(f"{path}: expected a Parquet file, found a damaged one ({brief(error)}).") from None
+    for name in table.column_names:
+        column = table.column(name)
+        if name not in nullable and column.null_count:
+            raise DataError(f"{path}: expected a value of {name!r} in every row, found {column.null_count} without.")
+    return table
+
+
+def _listed(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name[:40]} ({field.type})" for field in schema)[:400]
