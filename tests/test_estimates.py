@@ -112,7 +112,11 @@ def test_one_value_alone_is_a_tie(points_of: Any) -> None:
 def test_what_is_measured_stands_by_seed_and_snapshot(tmp_path: Path) -> None:
     names = ["nrmse", "nmae", "h1_seminorm", "h1_norm", "electrons_lost"]
     shards = [
-        {"name": f"s{j}", "figures": {name: [100.0 * k + 10 * i + j for i in range(2)] for k, name in enumerate(names)}}
+        {
+            "name": f"s{j}",
+            "files": {f"{j}.json": {}},
+            "figures": {name: [100.0 * k + 10 * i + j for i in range(2)] for k, name in enumerate(names)},
+        }
         for j in range(3)
     ]
     write_manifest(tmp_path / "manifest.json", {"shards": shards})

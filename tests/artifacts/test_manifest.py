@@ -132,7 +132,7 @@ def test_an_edited_or_torn_manifest_of_an_artifact_is_not_believed(toy: Any, tmp
     assert torn[-1] != content
     for bad in torn:
         path.write_bytes(bad)
-        with pytest.raises(DataError, match=r"manifest\.json: its content is not what its checksum says"):
+        with pytest.raises(DataError, match=rf"manifest\.json: .*; remove {made.folder} and run again"):
             _ = Artifact(made.folder).figures
     path.write_bytes(content)
     assert Artifact(made.folder).figures == made.figures
@@ -179,11 +179,6 @@ def test_a_changed_figure_is_found(change: Callable[[dict[str, Any]], Any], made
 def test_keys_that_are_numbers_do_not_disturb_the_checksum(tmp_path: Path) -> None:
     write_manifest(tmp_path / "manifest.json", {"digest": "", "figures": {2: "a", 10: "b"}, "shards": []})
     assert Artifact(tmp_path).figures == {"2": "a", "10": "b"}
-
-
-def test_a_manifest_of_a_version_without_checksums_is_read(made: Path) -> None:
-    edit(made, lambda m: m.pop("checksum"), restate=False)
-    assert len(Artifact(made).shards) == 4
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "..", ".", "", "link", "circle", "a\0b"])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.manifest import Artifact, write_manifest
 from coreset.artifacts.stage import Stage
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet

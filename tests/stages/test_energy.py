@@ -110,7 +110,8 @@ def test_delta_e_is_that_of_the_rescaled_densities(
 def test_an_energy_difference_is_per_atom_and_keeps_its_sign(tmp_path: Path) -> None:
     def artifact(name: str, *energies: float) -> Artifact:
         (tmp_path / name).mkdir()
-        shards = [{"figures": {"free_energy": e, "atoms": atoms}} for e, atoms in zip(energies, (4, 8), strict=True)]
+        figures = [{"free_energy": e, "atoms": atoms} for e, atoms in zip(energies, (4, 8), strict=True)]
+        shards = [{"name": f"s{i}", "files": {f"{i}.json": {}}, "figures": each} for i, each in enumerate(figures)]
         write_manifest(tmp_path / name / "manifest.json", {"shards": shards})
         return Artifact(tmp_path / name)
 
