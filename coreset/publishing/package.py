@@ -55,7 +55,7 @@ class _Shard(_Stated):
 
 
 class _Descriptor(_Stated):
-    neighbours: Annotated[int, Field(ge=1)]
+    neighbours: Annotated[int, Field(ge=1, le=100_000)]
     distances: bool
     handedness: Literal["right", "free"]
     tie_tolerance: Annotated[float, Field(ge=1e-9, le=1e-3)]

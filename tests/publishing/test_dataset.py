@@ -186,7 +186,7 @@ def test_json_that_nobody_writes_is_bad_data(content: bytes, tmp_path: Path) -> 
     ("key", "value"),
     [
         *(("rows", value) for value in ("240", True, -1, 1.5)),
-        *(("descriptor", {"neighbours": value}) for value in (0, "5", 1.5)),
+        *(("descriptor", {"neighbours": value}) for value in (0, "5", 1.5, 10**12)),
         *((("shards", 3), ("checksum", 3))),
     ],
 )
