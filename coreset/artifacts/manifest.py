@@ -23,12 +23,12 @@ _LIBRARIES = ("coreset-ray", "faiss-cpu", "numba", "numpy", "pyarrow", "ray", "s
 
 
 class _Record(BaseModel):
-    """What a shard's record must hold to be used at all."""
+    """The types of what a shard's record holds; without a name or files, no part finds it."""
 
     model_config = ConfigDict(strict=True)
 
-    name: str
-    files: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    name: str = ""
+    files: Annotated[dict[str, dict[str, Any]], Field(min_length=1)] = {}
     figures: dict[str, Any]
 
 
@@ -155,7 +155,8 @@ class Artifact:
 
     @cached_property
     def _places(self) -> dict[str, str]:
-        return {shard["name"]: next(iter(shard["files"])) for shard in self.shards}
+        whole = (shard for shard in self.shards if "name" in shard and "files" in shard)
+        return {shard["name"]: next(iter(shard["files"])) for shard in whole}
 
     def path(self, name: str) -> Path:
         """The file or folder of the shard whose part is called `name`."""
