@@ -23,12 +23,12 @@ _LIBRARIES = ("coreset-ray", "faiss-cpu", "numba", "numpy", "pyarrow", "ray", "s
 
 
 class _Record(BaseModel):
-    """What a shard's record must hold to be used at all."""
+    """The types of what a shard's record holds; without a name or files, no part finds it."""
 
     model_config = ConfigDict(strict=True)
 
-    name: str
-    files: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    name: str = ""
+    files: Annotated[dict[str, dict[str, Any]], Field(min_length=1)] = {}
     figures: dict[str, Any]
 
 

@@ -221,7 +221,7 @@ class Corpus:
             )
         if attributes["format"] != FORMAT:
             raise RequestError(
-                f"{path}: expected the format {FORMAT}, found {attributes['format']}; "
+                f"{path}: expected the format {FORMAT}, found {str(attributes['format'])[:80]}; "
                 "ingest the source again, or use the version of coreset that wrote it"
             )
         members = _members(root, path)
@@ -230,7 +230,8 @@ class Corpus:
         digest = corpus_digest(snapshots)
         if digest != attributes.get("digest"):
             raise DataError(
-                f"{path}/{METADATA}: expected the digest {attributes.get('digest')}, found {digest}; ingest again"
+                f"{path}/{METADATA}: expected the digest {str(attributes.get('digest'))[:80]}, found {digest}; "
+                "ingest again"
             )
         return Corpus(path, snapshots, digest)
 

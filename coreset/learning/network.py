@@ -180,8 +180,8 @@ def _expect_tensors(tensors: Mapping[str, Tensor], architecture: Architecture, p
         found = (tuple(tensors[name].shape), tensors[name].dtype) if name in tensors else "none"
         if found != expected.get(name, "none"):
             raise DataError(
-                f"{path}: {name[:80]}: expected {expected.get(name, 'none')} (shape and type) by the architecture that "
-                f"it states, found {found}."
+                f"{path}: expected of {name[:80]}, by the architecture stated, shape and type "
+                f"{expected.get(name, 'none')}, found {found}."
             )
         if not torch.isfinite(tensors[name]).all():
             raise DataError(f"{path}: {name}: expected finite numbers, found others.")

@@ -54,11 +54,15 @@ class _Shard(_Stated):
     figures: dict[str, Any]
 
 
-class _Descriptor(_Stated):
-    neighbours: Annotated[int, Field(ge=1)]
-    distances: bool
-    handedness: Literal["right", "free"]
-    tie_tolerance: Annotated[float, Field(ge=1e-9, le=1e-3)]
+class _Descriptor(BaseModel):
+    """Settings of `numerics.descriptors.Descriptor`; what is not stated has its default."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    neighbours: Annotated[int, Field(ge=1, le=100_000)] = 40
+    distances: bool = False
+    handedness: Literal["right", "free"] = "right"
+    tie_tolerance: Annotated[float, Field(ge=1e-9, le=1e-3)] = 1e-5
 
 
 class Statement(_Stated):

@@ -279,15 +279,15 @@ def test_two_energies_must_agree(write_sparc):
     written = write_sparc()
     written.edit(".static", "-1.50", "-1.51")
     with pytest.raises(
-        DataError, match=r"\.out, line 6: expected the total free energy -15\.1\d* Ha of .*\.static, line 1"
+        DataError, match=r"\.out, line 7: expected the total free energy -15\.1\d* Ha of .*\.static, line 1"
     ):
         read(written)
 
 
 def test_a_position_whose_difference_is_no_number_is_not_taken_for_a_periodic_image(write_sparc):
     written = write_sparc()
-    written.line(".ion", 5, "1e308 1e308 1e308")
-    with pytest.raises(DataError, match=r"\.ion, line 5: expected 3 numbers"):
+    written.line(".ion", 6, "1e308 1e308 1e308")
+    with pytest.raises(DataError, match=r"\.ion, line 6: expected 3 numbers"):
         read(written)
 
 

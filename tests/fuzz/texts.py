@@ -199,7 +199,11 @@ def _merge(into: dict[str, Any], tree: dict[str, Any]) -> None:
     for key, value in tree.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
             _merge(into[key], value)
-        elif isinstance(value, str) and NUMBER.fullmatch(value) and not isinstance(into.get(key), str):
+        elif (
+            isinstance(value, str)
+            and NUMBER.fullmatch(value)
+            and (key == "cutoff" or not isinstance(into.get(key), str))
+        ):
             into[key] = float(value)  # YAML 1.1 takes 1e-5 for text
         else:
             into[key] = value

@@ -186,8 +186,8 @@ def test_json_that_nobody_writes_is_bad_data(content: bytes, tmp_path: Path) -> 
     ("key", "value"),
     [
         *(("rows", value) for value in ("240", True, -1, 1.5)),
-        *(("descriptor", {"neighbours": value}) for value in (0, "5", 1.5)),
-        *((("shards", 3), ("checksum", 3))),
+        *(("descriptor", {"neighbours": value}) for value in (0, "5", 1.5, 10**12)),
+        *((("descriptor", {"surplus": 1}), ("shards", 3), ("checksum", 3))),
     ],
 )
 def test_a_statement_of_another_type_is_refused_by_its_key(key: str, value: Any, copy: Path) -> None:
