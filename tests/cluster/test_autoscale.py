@@ -1,6 +1,5 @@
-"""What asks an autoscaler for CPUs, with Ray's own autoscaler: its workers are processes of one host."""
+"""What asks an autoscaler for CPUs: the wish that Ray's autoscaler reads, while the command runs and after it."""
 
-import json
 import secrets
 import sys
 from pathlib import Path
@@ -10,70 +9,36 @@ import pytest
 
 pytestmark = pytest.mark.ray
 
-ROOT = Path(__file__).parents[2]
+AUTOSCALE = Path(__file__).parents[2] / "cluster/autoscale.py"
 BIN = Path(sys.executable).parent
-SETTINGS = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),
-    "RAY_FAKE_CLUSTER": "1",
-    "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-}
-CLUSTER = {
-    "cluster_name": "one-machine",
-    "max_workers": 2,
-    "idle_timeout_minutes": 0.05,
-    "upscaling_speed": 10.0,
-    "provider": {"type": "fake_multinode", "gcs_address": "192.0.2.1:6379"},
-    "auth": {},
-    "docker": {},
-    "file_mounts": {},
-    "cluster_synced_files": [],
-    "initialization_commands": [],
-    "setup_commands": [],
-    "head_setup_commands": [],
-    "worker_setup_commands": [],
-    "head_start_ray_commands": [],
-    "worker_start_ray_commands": [],
-    "head_node_type": "ray.head.default",
-    "available_node_types": {
-        "ray.head.default": {"resources": {}, "node_config": {}, "max_workers": 0},
-        "worker": {"resources": {"CPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 2},
-    },
-}
-COUNT = "import ray; ray.init(); print('FOUND', ray.cluster_resources().get('CPU', 0))"
-UNTIL_NONE = """
-import time
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+WISH = """
+import sys
 import ray
+from ray.autoscaler._private.constants import AUTOSCALER_RESOURCE_REQUEST_CHANNEL as channel
+from ray.experimental.internal_kv import _internal_kv_get
 ray.init()
-while ray.cluster_resources().get("CPU", 0):
-    time.sleep(0.5)
+print("WISH", _internal_kv_get(channel).decode())
+sys.exit(int(sys.argv[1]))
 """
 
 
-def test_the_cpus_are_there_for_the_command_and_go_after_it(make_hosts: Any, wait_for: Any, tmp_path: Path) -> None:
-    (tmp_path / "cluster.yaml").write_text(json.dumps(CLUSTER))
-    (tmp_path / "count.py").write_text(COUNT)
-    (tmp_path / "until_none.py").write_text(UNTIL_NONE)
-    (tmp_path / "autoscale.py").write_bytes((ROOT / "cluster/autoscale.py").read_bytes())
+def test_the_wish_stands_while_the_command_runs_and_no_longer(make_hosts: Any, wait_for: Any, tmp_path: Path) -> None:
+    wish = tmp_path / "wish.py"
+    wish.write_text(WISH)
     with make_hosts(1) as (host,):
-        options = [f"--node-ip-address={host.address}", "--num-cpus=0", "--object-store-memory=200000000", "--block"]
-        options += [f"--temp-dir={host.disk}/ray", f"--autoscaling-config={tmp_path}/cluster.yaml"]
+        options = [f"--node-ip-address={host.address}", "--num-cpus=2", "--object-store-memory=200000000", "--block"]
         log = tmp_path / "ray.log"
-        host.start(BIN / "ray", "start", "--head", *options, log=log, env=SETTINGS)
+        host.start(BIN / "ray", "start", "--head", *options, f"--temp-dir={host.disk}/ray", log=log, env=TOKEN)
         wait_for(lambda: "Ray runtime started" in log.read_text(), "Ray")
 
-        def submitted(*words: str) -> str:
-            said = tmp_path / "job.log"
-            said.write_text("")
-            submit = [BIN / "ray", "job", "submit", "--address=http://127.0.0.1:8265", "--working-dir", tmp_path, "--"]
-            job = host.start(*submit, sys.executable, *words, log=said, env=SETTINGS)
-            job.wait()
+        def submitted(name: str, *words: str | Path) -> str:
+            said = tmp_path / f"{name}.log"
+            submit = [BIN / "ray", "job", "submit", "--address=http://127.0.0.1:8265", "--", sys.executable]
+            host.start(*submit, *words, log=said, env=TOKEN).wait()
             return said.read_text()
 
-        said = submitted("autoscale.py", "2", sys.executable, "count.py")
-        assert "FOUND 2.0" in said, said
-        # With the wish still standing they would stay.
-        said = submitted("until_none.py")
-        assert "succeeded" in said, said
-        said = submitted("autoscale.py", "0", sys.executable, "-c", "raise SystemExit(3)")
-        assert "exit code 3" in said, said
+        during = submitted("during", AUTOSCALE, "2", sys.executable, wish, "3")
+        assert 'WISH [{"CPU": 1}, {"CPU": 1}]' in during
+        assert "exit code 3" in during
+        assert "WISH []" in submitted("after", wish, "0")
