@@ -93,15 +93,24 @@ class TrainGroup:
 
         if self._thread.is_alive():
             ray.get(self._queue.close.remote())
-            self._thread.join()
-        ray.kill(self._queue)
+            # A group that lost a node may wait for another one for ever; what it holds ends with the run.
+            while self._thread.is_alive() and not self._lost_a_node():
+                self._thread.join(_LOOK)
+        if not self._thread.is_alive():
+            ray.kill(self._queue)
 
-    def _expect_its_nodes(self) -> None:
-        """Raises NodeLost, and nothing more is taken, where a node is gone that its ranks stand on or were to."""
+    def _lost_a_node(self) -> bool:
+        """Whether a node is gone that its ranks stand on, or were to stand on."""
         import ray
 
         ranks = ray.get(self._queue.nodes.remote())
-        if not (set(ranks.values()) if len(ranks) == self.ranks else set(self._nodes)) <= set(_alive()):
+        return not (set(ranks.values()) if len(ranks) == self.ranks else set(self._nodes)) <= set(_alive())
+
+    def _expect_its_nodes(self) -> None:
+        """Raises NodeLost where one is gone, and nothing more is taken."""
+        import ray
+
+        if self._lost_a_node():
             # Ray Train would wait for another node for ever where the ranks do not fit on those that are left.
             ray.get(self._queue.close.remote())
             raise NodeLost

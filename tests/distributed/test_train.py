@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -371,6 +372,28 @@ def test_a_group_whose_nodes_are_gone_takes_nothing_more(
     with pytest.raises(NodeLost) if lost else nullcontext():
         group._expect_its_nodes()
     assert closed == [True] * lost
+
+
+def test_the_end_of_a_group_that_lost_a_node_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread waits for Ray Train, and that for a node."""
+    over = threading.Event()
+    killed: list[Any] = []
+    queue = SimpleNamespace(
+        nodes=SimpleNamespace(remote=lambda: {0: "a", 1: "b"}), close=SimpleNamespace(remote=lambda: None)
+    )
+    group = object.__new__(TrainGroup)
+    group.ranks, group._nodes, group._queue = 2, {"a": 1, "b": 1}, queue
+    group._thread = threading.Thread(target=over.wait, daemon=True)
+    group._thread.start()
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda reference: reference, kill=killed.append))
+    monkeypatch.setattr(train, "_alive", lambda: {"a": 1})
+    group.close()
+    assert group._thread.is_alive()
+    assert killed == []  # ranks that start again are told by it that there is nothing to do
+    over.set()
+    group._thread.join()
+    group.close()
+    assert killed == [queue]
 
 
 def test_a_group_that_lost_a_node_is_made_anew_as_large_as_the_others_have_room_for(
