@@ -157,7 +157,8 @@ class Artifact:
 
     @cached_property
     def _files(self) -> dict[str, dict[str, dict[str, Any]]]:
-        return {shard["name"]: shard["files"] for shard in self.shards}
+        whole = (shard for shard in self.shards if "name" in shard and "files" in shard)
+        return {shard["name"]: shard["files"] for shard in whole}
 
     def path(self, name: str) -> Path:
         """The file or folder of the shard whose part is called `name`, found to be what was written.
