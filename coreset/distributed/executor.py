@@ -55,7 +55,8 @@ class RayExecutor(Executor):
         if self._started and kind is not KeyboardInterrupt:
             import ray
 
-            if kind is None or issubclass(kind, Exception):
+            # Where somebody has ended Ray already there is nothing left to end, and asking would start it again.
+            if ray.is_initialized() and (kind is None or issubclass(kind, Exception)):
                 self._end_group()
             ray.shutdown()
             self._started = False

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import time
 from contextlib import nullcontext
@@ -199,3 +200,21 @@ def test_many_scans_are_tasks_of_the_stages_that_scan_alone(monkeypatch: pytest.
     with pytest.raises(WorkError, match="probe: RayError: no worker"):
         RayExecutor().prepare(stages)
     assert cancelled == [1, 3, 5, 7]
+
+
+ENDED_BEFORE = """
+import ray
+from coreset.distributed.executor import RayExecutor
+from coreset.distributed.train import TrainGroup
+
+with RayExecutor(address="local", workers=1) as executor:
+    assert executor.scan(int, range(5), lambda a, b: a + b) == 10
+    executor._group = object.__new__(TrainGroup)  # as one that was started, and is gone
+    ray.shutdown()
+assert not ray.is_initialized()
+"""
+
+
+@pytest.mark.ray
+def test_where_somebody_has_ended_ray_nothing_is_asked_of_it() -> None:
+    subprocess.run([sys.executable, "-c", ENDED_BEFORE], check=True, timeout=300)
