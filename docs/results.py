@@ -22,8 +22,9 @@ import numpy as np
 from coreset.numerics.intervals import crossed_interval, verdict
 from coreset.numerics.spread import spread_ratio
 from coreset.report.claims import claims
-from coreset.report.evidence import ENERGY, NRMSE, SEMINORM, Evidence, Quantity, settled, uneven
+from coreset.report.evidence import Evidence, settled, uneven
 from coreset.report.figure import percent
+from coreset.report.quantity import ENERGY, NRMSE, SEMINORM, Quantity
 from coreset.report.table import METHOD_NAMES, sampled_queries
 
 TITLES = {"al": "Aluminium", "water": "Water", "crfeconi": "CrFeCoNi"}

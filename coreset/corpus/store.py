@@ -383,10 +383,6 @@ def _members(root: Mapping[str, Any], path: str) -> dict[str, dict[str, Any]]:
     return members
 
 
-def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
-
-
 def _read_mark(path: str) -> bytes:
     """The root metadata, or a RequestError that says why there are none."""
     try:

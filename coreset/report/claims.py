@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from coreset.report import findings
-from coreset.report.evidence import ENERGY, NRMSE, SEMINORM, Evidence
+from coreset.report.evidence import Evidence
 from coreset.report.figure import percent
 from coreset.report.findings import Finding
+from coreset.report.quantity import ENERGY, NRMSE, SEMINORM
 
 BEATS = (
     (NRMSE, "NRMSE", "II; Figs. 1, 4, 6, 8"),

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from coreset.numerics.intervals import crossed_interval
-from coreset.report.evidence import AUC, ENERGY, NRMSE, Evidence, Quantity
+from coreset.report.evidence import Evidence
 from coreset.report.figure import percent, rounded
+from coreset.report.quantity import AUC, ENERGY, NRMSE, Quantity
 
 MARGIN = 0.10
 """Share of the whole corpus's error that a network may lose and still count as as good."""

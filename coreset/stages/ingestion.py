@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from coreset.corpus.naming import Naming
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.sparc import Checks, SnapshotFiles, check_headers, list_snapshots, read_snapshot
 from coreset.corpus.store import METADATA, SLAB_POINTS, Corpus, finish, write_snapshot
-from coreset.errors import DataError, RequestError
+from coreset.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,6 @@ def open_source(source: Path, checks: Checks, naming: Naming, fresh: bool = Fals
                 f"{source}: --group, --temperature and --wrap apply to raw files, found a corpus; leave them out."
             )
         corpus = Corpus.open(source)
-        for snapshot in corpus.snapshots:
-            _expect_inside(snapshot.name, source)
         points = sum(snapshot.points for snapshot in corpus.snapshots)
         return Source(corpus.snapshots, points, partial(_from_corpus, corpus))
     files = list_snapshots(source)
@@ -67,13 +65,6 @@ def ingest(source: Source, destination: Path, executor: Executor, *, inner: int 
     parts = [("", Part(item.name, item)) for item in source.items]
     executor.map(work, parts, "data", "ingestion")
     return finish(destination, [item.name for item in source.items])
-
-
-def _expect_inside(name: str, source: Path) -> None:
-    """A name becomes a path of the new corpus: the names of files are checked as they are read, a corpus's are here."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
-        raise DataError(f"{source}: the name {name!r} of a snapshot leads outside the corpus; do not trust this copy.")
 
 
 def _holds_a_corpus(folder: Path) -> bool:

@@ -12,8 +12,9 @@ import pytest
 
 from coreset.atomic import write_json
 from coreset.errors import RequestError
-from coreset.report.evidence import ENERGY, NRMSE, decimals, read_evidence
+from coreset.report.evidence import read_evidence
 from coreset.report.page import build_page
+from coreset.report.quantity import ENERGY, NRMSE, decimals
 
 if TYPE_CHECKING:
     from conftest import Swept

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
-from coreset.report.evidence import Evidence, Quantity
+from coreset.report.evidence import Evidence
 from coreset.report.figure import (
     Choice,
     Figure,
@@ -28,6 +28,7 @@ from coreset.report.figures.curves import (
     points_with_intervals,
 )
 from coreset.report.figures.target import target_figure, target_table
+from coreset.report.quantity import Quantity
 
 MEASURES = (
     Quantity("seconds", "wall time of one training", "s", 1.0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from coreset.report.evidence import AUC, Evidence, settled
+from coreset.report.evidence import Evidence, settled
 from coreset.report.figure import (
     Figure,
     Missing,
@@ -17,6 +17,7 @@ from coreset.report.figure import (
     significant,
 )
 from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, over_rates, points_with_intervals
+from coreset.report.quantity import AUC
 from coreset.report.table import sampled_queries
 
 

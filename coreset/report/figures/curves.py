@@ -8,8 +8,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from coreset.report.evidence import Evidence, Quantity
+from coreset.report.evidence import Evidence
 from coreset.report.figure import percent, significant
+from coreset.report.quantity import Quantity
 
 CUT = 0.1
 """Share of a value at which its bar is cut on a logarithmic axis, which has no place for 0."""

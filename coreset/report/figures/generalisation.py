@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from coreset.report.evidence import QUANTITIES, Evidence
+from coreset.report.evidence import Evidence
 from coreset.report.figure import Choice, Figure, Missing, Section, marks, method_label, percent, plot
 from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, categories, linear_axis, points_with_intervals
+from coreset.report.quantity import QUANTITIES
 
 
 def section(evidence: Evidence) -> Section:

@@ -8,10 +8,11 @@ from statistics import fmean
 from typing import Any
 
 from coreset.report.claims import claims
-from coreset.report.evidence import ENERGY, NRMSE, Evidence, settled
+from coreset.report.evidence import Evidence, settled
 from coreset.report.figure import Missing, Section, Table, method_label, percent, rounded
 from coreset.report.figures.cost import duration
 from coreset.report.findings import CHEMICAL_ACCURACY, above_zero
+from coreset.report.quantity import ENERGY, NRMSE
 
 PAPERS_POINTS = {"aluminium": 432_000, "water": 511_000}
 """Points that 1% of two of the paper's corpora hold."""

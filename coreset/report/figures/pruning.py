@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from coreset.report.evidence import ENERGY, LOST, NMAE, NORM, NRMSE, SEMINORM, Evidence, Quantity, settled
+from coreset.report.evidence import Evidence, settled
 from coreset.report.figure import (
     Choice,
     Figure,
@@ -32,6 +32,7 @@ from coreset.report.figures.curves import (
     span,
 )
 from coreset.report.findings import CHEMICAL_ACCURACY
+from coreset.report.quantity import ENERGY, LOST, NMAE, NORM, NRMSE, SEMINORM, Quantity
 
 
 def section(evidence: Evidence) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coreset.report.evidence import NRMSE, QUANTITIES, Evidence, settled
+from coreset.report.evidence import Evidence, settled
 from coreset.report.figure import (
     DASHES,
     SEQUENCE,
@@ -17,6 +17,7 @@ from coreset.report.figure import (
     plot,
 )
 from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, categories, log_axis, points_with_intervals
+from coreset.report.quantity import NRMSE, QUANTITIES
 
 TITLES = {
     "cutoff": "The cut: β",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from coreset.report.evidence import Evidence, Quantity
+from coreset.report.evidence import Evidence
 from coreset.report.figure import (
     Choice,
     Figure,
@@ -21,6 +21,7 @@ from coreset.report.figure import (
     significant,
 )
 from coreset.report.figures.curves import over_rates
+from coreset.report.quantity import Quantity
 
 MEASURES = (
     Quantity("flops", "work to the target", "10¹² operations", 1e-12),
