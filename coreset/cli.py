@@ -251,18 +251,15 @@ def status(directory: Path, as_json: bool) -> None:
         if record["state"] == "running" and not folder.in_use():
             record["state"] = "interrupted"  # by what leaves no time to say so
         stages = stage_states(record)
+        told = {key: record[key] for key in ("name", "state", "error", "where", "log")}
     except KeyError as error:
         raise RequestError(
             f"{directory}: expected the record of a run, found one without {error}; run again."
         ) from None
     if as_json:
-        click.echo(
-            json.dumps(
-                {**{key: record[key] for key in ("name", "state", "error", "where", "log")}, "stages": stages}, indent=1
-            )
-        )
+        click.echo(json.dumps({**told, "stages": stages}, indent=1))
     else:
-        print_status(record, stages, last_event(folder.log), _out)
+        print_status(told, stages, last_event(folder.log), _out)
 
 
 @main.command()

@@ -41,6 +41,8 @@ class _Record(BaseModel):
     store: _Path = ""
     state: str = ""
     error: str | None = None
+    where: str = ""
+    log: str = ""
     stages: list[_Stage] = []
 
 

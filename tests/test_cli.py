@@ -360,6 +360,16 @@ def test_status_tells_what_failed_and_how_to_go_on(place: Path, monkeypatch: pyt
     assert event["next"].startswith("mend what the error names, then run the same command again")
 
 
+@pytest.mark.parametrize("key", ["state", "stages", "where", "log"])
+def test_a_record_without_what_status_tells_is_a_wrong_request(key: str, finished: Path) -> None:
+    record = json.loads((finished / "run.json").read_bytes())
+    del record[key]
+    (finished / "run.json").write_text(json.dumps(record))
+    refused = coreset("status", finished)
+    assert refused.exit_code == 2
+    assert f"found one without '{key}'; run again" in refused.stderr
+
+
 def test_ctrl_c_says_how_to_go_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     statuses: list[int] = []
 

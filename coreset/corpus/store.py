@@ -18,12 +18,11 @@ import hashlib
 import math
 import os
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import fsspec
 import numpy as np
 import zarr
 from jaxtyping import Float32
@@ -33,17 +32,14 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
-from coreset.atomic import TEMPORARY, canonical_json, parse_json, remove, replacing, sync, write_bytes
-from coreset.corpus.remote import open_store, patiently
+from coreset.atomic import TEMPORARY, canonical_json, remove, replacing, sync, write_bytes
+from coreset.corpus.metadata import FORMAT, METADATA, members_of, read_mark, read_object, snapshot_of, some
+from coreset.corpus.remote import open_store
 from coreset.corpus.snapshot import Snapshot, content_digest
 from coreset.errors import DataError, RequestError, WorkError, brief
 
-FORMAT = "coreset-corpus-1"
-
 SLAB_POINTS = 65_536
 """Largest number of points in an inner chunk, a slab of one plane at least; more would not compress better."""
-
-METADATA = "zarr.json"
 
 _BYTES = BytesCodec(endian="little")
 _COMPRESSORS = (BloscCodec(cname="zstd", clevel=9, shuffle="bitshuffle", typesize=4), Crc32cCodec())
@@ -125,15 +121,15 @@ def finish(root: Path, names: Collection[str]) -> str:
     missing, surplus = sorted(set(names) - set(present)), sorted(set(present) - set(names))
     if missing or not present:
         raise WorkError(
-            f"{root}: {len(missing)} of {len(names)} snapshots are not written ({_some(missing)}); "
+            f"{root}: {len(missing)} of {len(names)} snapshots are not written ({some(missing)}); "
             "ingest again to finish"
         )
     if surplus:
         raise RequestError(
-            f"{root}: holds {len(surplus)} snapshots that the source does not have ({_some(surplus)}); "
+            f"{root}: holds {len(surplus)} snapshots that the source does not have ({some(surplus)}); "
             "remove the folder, or ingest into a new one"
         )
-    snapshots = tuple(_parse(name, _json(present[name], root / name), str(root)) for name in sorted(present))
+    snapshots = tuple(snapshot_of(name, read_object(present[name], root / name), str(root)) for name in sorted(present))
     names_of: dict[str, str] = {}
     for snapshot in snapshots:
         other = names_of.setdefault(snapshot.digest, snapshot.name)
@@ -156,7 +152,7 @@ def _written(root: Path) -> dict[str, bytes]:
             remove(here / name)
         folders[:] = [name for name in folders if not name.startswith(TEMPORARY)]
         content = (here / METADATA).read_bytes() if METADATA in files else b"{}"
-        if _json(content, here).get("node_type") == "array":
+        if read_object(content, here).get("node_type") == "array":
             folders.clear()
             found[here.relative_to(root).as_posix()] = content
     return found
@@ -213,7 +209,7 @@ class Corpus:
             DataError: the metadata are damaged.
         """
         path = str(path).rstrip("/")
-        root = _json(_read_mark(path), path)
+        root = read_object(read_mark(path), path)
         attributes = root.get("attributes")
         if not isinstance(attributes, dict) or "format" not in attributes:
             raise RequestError(
@@ -224,9 +220,9 @@ class Corpus:
                 f"{path}: expected the format {FORMAT}, found {str(attributes['format'])[:80]}; "
                 "ingest the source again, or use the version of coreset that wrote it"
             )
-        members = _members(root, path)
+        members = members_of(root, path)
         names = sorted(name for name, member in members.items() if member.get("node_type") == "array")
-        snapshots = tuple(_parse(name, members[name], path) for name in names)
+        snapshots = tuple(snapshot_of(name, members[name], path) for name in names)
         digest = corpus_digest(snapshots)
         if digest != attributes.get("digest"):
             raise DataError(
@@ -250,7 +246,7 @@ class Corpus:
         if not found:
             names = [snapshot.name for snapshot in self.snapshots]
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
-            raise RequestError(f"{self.path}: no snapshot is named {pattern!r}; the nearest names are {_some(near)}")
+            raise RequestError(f"{self.path}: no snapshot is named {pattern!r}; the nearest names are {some(near)}")
         return found
 
     def density(
@@ -356,69 +352,3 @@ def _expect_no_failure_of_the_system(error: Exception) -> None:
         raise error
     if isinstance(error, OSError) and error.errno not in (None, errno.EISDIR, errno.ELOOP, errno.ENOTDIR):
         raise error
-
-
-def _json(content: bytes, place: Path | str) -> dict[str, Any]:
-    """The object that is the metadata of a group or an array, whose place is named."""
-    try:
-        found = parse_json(content)
-    except ValueError as error:
-        raise DataError(f"{place}/{METADATA}: expected JSON, found {brief(error)}; ingest again") from None
-    if not isinstance(found, dict):
-        raise DataError(f"{place}/{METADATA}: expected a JSON object, found {type(found).__name__}; ingest again")
-    return found
-
-
-def _members(root: Mapping[str, Any], path: str) -> dict[str, dict[str, Any]]:
-    """What the consolidated metadata tell of each group and array, by its path below the root."""
-    consolidated = root.get("consolidated_metadata")
-    members = consolidated.get("metadata") if isinstance(consolidated, dict) else None
-    if not isinstance(members, dict) or not all(isinstance(member, dict) for member in members.values()):
-        raise DataError(f"{path}/{METADATA}: expected the metadata of every snapshot, found none; ingest again")
-    for name in members:
-        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
-            raise DataError(
-                f"{path}/{METADATA}: the name {name[:80]!r} leads outside the corpus; do not trust this copy"
-            )
-    return members
-
-
-def _read_mark(path: str) -> bytes:
-    """The root metadata, or a RequestError that says why there are none."""
-    try:
-        filesystem, root = fsspec.core.url_to_fs(path)
-    except (ImportError, ValueError) as error:
-        raise RequestError(f"{path}: cannot be opened ({error})") from error
-    try:
-        return bytes(patiently(lambda: filesystem.cat_file(f"{root}/{METADATA}")))
-    except FileNotFoundError:
-        pass
-    except NotADirectoryError:
-        raise RequestError(
-            f"{path}: expected a corpus, which is a folder, found a file; `coreset ingest` makes one"
-        ) from None
-    except OSError as error:
-        raise RequestError(f"{path}/{METADATA}: cannot be read ({brief(error)})") from error
-    if not filesystem.exists(root):
-        raise RequestError(f"{path}: no such corpus; `coreset ingest SOURCE {path}` makes one")
-    below = {
-        file: filesystem.cat_file(file) for file in filesystem.find(root, maxdepth=4) if file.endswith(f"/{METADATA}")
-    }
-    corpora = sorted(file.removesuffix(f"/{METADATA}") for file, content in below.items() if FORMAT.encode() in content)
-    if corpora:
-        raise RequestError(f"{path}: expected a corpus, found a folder that holds some: {_some(corpora)}")
-    if any(b'"snapshot"' in content for content in below.values()):
-        raise RequestError(f"{path}: the corpus is unfinished, its ingestion was interrupted; ingest again to finish")
-    raise RequestError(f"{path}: expected a corpus, found a folder without {METADATA}; `coreset ingest` makes one")
-
-
-def _parse(name: str, metadata: dict[str, Any], path: str) -> Snapshot:
-    attributes = metadata.get("attributes")
-    try:
-        return Snapshot.from_json(name, attributes.get("snapshot") if isinstance(attributes, dict) else None)
-    except ValueError as error:
-        raise DataError(f"{path}/{METADATA}: the metadata of {name} are damaged ({error}); ingest again") from error
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

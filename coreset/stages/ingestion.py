@@ -12,10 +12,11 @@ import numpy as np
 
 from coreset.artifacts.executor import Executor
 from coreset.artifacts.stage import Context, Part
+from coreset.corpus.metadata import METADATA
 from coreset.corpus.naming import Naming
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.sparc import Checks, SnapshotFiles, check_headers, list_snapshots, read_snapshot
-from coreset.corpus.store import METADATA, SLAB_POINTS, Corpus, finish, write_snapshot
+from coreset.corpus.store import SLAB_POINTS, Corpus, finish, write_snapshot
 from coreset.errors import RequestError
 
 
