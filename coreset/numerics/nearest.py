@@ -268,12 +268,18 @@ def _lower_to_proposed(squared, queries, points, positions):
     return decided
 
 
+@cache  # what FAISS reserves of a GPU's memory is slow to reserve
 def _gpu_index(features: int) -> Any:
-    """An exact index on the first GPU."""
+    """An exact index on the first GPU; whoever uses it empties it first."""
     faiss = load_faiss()
-    if not (hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus()):
+    if not (faiss_is_for_gpus() and faiss.get_num_gpus()):
         raise RequestError("device: expected a GPU that FAISS sees, found none; install faiss-gpu, or use cpu.")
     return faiss.GpuIndexFlatL2(faiss.StandardGpuResources(), features)
+
+
+def faiss_is_for_gpus() -> bool:
+    """Whether the FAISS that is installed was built for GPUs, be there one here or not."""
+    return hasattr(load_faiss(), "StandardGpuResources")
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coreset.artifacts.manifest import Artifact, inside
-from coreset.artifacts.stage import Context, Part, Stage
+from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.kept import batches_of, read_kept
 from coreset.corpus.split import SnapshotSet
 from coreset.errors import DataError, WorkError
@@ -78,24 +78,31 @@ class Coverage(Stage):
     def parts(self) -> list[Part]:
         return [Part(batch.name, batch) for batch in batches_of(len(self.train.snapshots))]
 
+    @property
+    def place(self) -> Place:  # type: ignore[override]
+        """Actors, where FAISS can use the GPUs that they hold; elsewhere all cores do more than one for each GPU."""
+        from coreset.numerics.nearest import faiss_is_for_gpus
+
+        return "actor" if not self.estimated and faiss_is_for_gpus() else "task"
+
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         if self.estimated:
             from coreset.numerics.coverage_ivf import estimate_over
 
-            found = estimate_over(self._kept(part), self._cells)
+            found = estimate_over(self._kept(part, context.device), self._cells)
             minima = np.stack([found.distances, found.exact])
         else:
             from coreset.numerics.nearest import nearest
 
             queries, _ = self._queries
             minima = np.full(len(queries), np.inf)
-            for points in self._kept(part):
-                np.minimum(minima, nearest(points, queries), out=minima)
+            for points in self._kept(part, context.device):
+                np.minimum(minima, nearest(points, queries, device=context.device), out=minima)
         with path.open("wb") as file:
             np.save(file, minima)
         return {}
 
-    def _kept(self, part: Part) -> Iterator[np.ndarray]:
+    def _kept(self, part: Part, device: str) -> Iterator[np.ndarray]:
         """Descriptors of what is kept of each snapshot, divided by the scale of each feature."""
         from coreset.corpus.described import describe_points
 
@@ -106,7 +113,7 @@ class Coverage(Stage):
             index = np.empty(0, np.int64) if selected is None else selected.index
             for start in range(0, len(index), COMPARED_AT_ONCE):
                 some = index[start : start + COMPARED_AT_ONCE]
-                yield describe_points(snapshot, some, self.descriptor).features / scale
+                yield describe_points(snapshot, some, self.descriptor, device).features / scale
 
     @cached_property
     def _cells(self) -> Any:

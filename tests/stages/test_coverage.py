@@ -1,7 +1,7 @@
 """Which points are the queries, and what the recipe of a coverage says of them."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coreset.artifacts.executor import SerialContext, SerialExecutor
 from coreset.artifacts.manifest import Artifact, write_manifest
+from coreset.artifacts.materialize import materialize
+from coreset.corpus import described
+from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
-from coreset.numerics.descriptors import Descriptor
+from coreset.numerics import descriptors_torch, nearest
+from coreset.numerics.descriptors import Described, Descriptor
 from coreset.stages import coverage as module
 from coreset.stages.coverage import (
     Coverage,
@@ -22,6 +27,7 @@ from coreset.stages.coverage import (
     query_indices,
     query_sample,
 )
+from coreset.stages.selection import Selection
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +83,39 @@ def test_what_is_measured_with_a_stated_number_keeps_its_digest(against: Snapsho
         },
         "inputs": {"train": against.digest, "selection": "x", "against": against.digest},
     }
+
+
+class OnGpu(SerialContext):
+    device = "cuda"
+
+
+def test_a_gpu_that_faiss_can_use_describes_and_searches(
+    against: SnapshotSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # On the processor runs what is meant for a GPU: torch's descriptors, and FAISS's index of the same interface.
+    import faiss
+
+    asked = []
+
+    def on_processor(snapshot: Snapshot, index: np.ndarray, descriptor: Descriptor, device: str = "cpu") -> Described:
+        asked.append(device)
+        points = described.grid_points(snapshot.cell, snapshot.grid, index)
+        atoms = snapshot.cell, snapshot.positions, snapshot.numbers
+        return descriptors_torch.describe(points, *atoms, descriptor, "cpu")
+
+    kept = Selection(against, "random", {"prune": 0.5, "seed": 0}, None)
+    selection = materialize(kept, root=tmp_path, executor=SerialExecutor())
+    stage = Coverage(against, selection, against, 100, "standard", Descriptor(4))
+    assert stage.place == "task"
+    stage.compute(stage.parts()[0], None, tmp_path / "processor.npy", SerialContext(lambda _: None))
+
+    monkeypatch.setattr(faiss, "StandardGpuResources", object, raising=False)
+    monkeypatch.setattr(nearest, "_gpu_index", faiss.IndexFlatL2)
+    monkeypatch.setattr(described, "describe_points", on_processor)
+    assert stage.place == "actor"
+    assert replace(stage, estimated=True).place == "task"
+    stage.compute(stage.parts()[0], None, tmp_path / "gpu.npy", OnGpu(lambda _: None))
+    assert "cuda" in asked
+    on_gpu, on_cpu = (np.load(tmp_path / name) for name in ("gpu.npy", "processor.npy"))
+    assert on_cpu.max() > 0.1
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-5)
