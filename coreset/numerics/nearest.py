@@ -140,11 +140,15 @@ def pieces_of(
             yield _centred(name, points[first : first + most], centre, first)
 
 
-def lower_to_nearest(squared: Float[np.ndarray, " q"], x: Centred, y: Centred) -> int:
+def lower_to_nearest(
+    squared: Float[np.ndarray, " q"], x: Centred, y: Centred, own: Int[np.ndarray, " q"] | None = None
+) -> int:
     """Lower each squared distance of the queries x to that from the nearest of the points y.
 
-    Returns how many distances float64 decided.
+    own: which of the points each query is itself, −1 where it is none; that one is passed over. Returns how many
+    distances float64 decided.
     """
+    own = np.full(len(x), -1) if own is None else own
     halves = np.where(y.norms**2 < _LARGE, y.norms**2 / 2, _LARGE).astype(np.float32)
     limits = _limits(squared, x.norms, x.given.shape[1])
     space = np.empty(min(QUERIES, len(x)) * min(POINTS, len(y)), np.float32)
@@ -157,8 +161,9 @@ def lower_to_nearest(squared: Float[np.ndarray, " q"], x: Centred, y: Centred) -
             products = space[: shape[0] * shape[1]].reshape(shape)
             np.matmul(x.rows[some], y.rows[few].T, out=products)
             decided += _lower_where_near(
-                squared[some], limits[some], x.given[some], x.norms[some], y.given[few], halves[few], products
-            )
+                squared[some], limits[some], x.given[some], x.norms[some], y.given[few], halves[few], products,
+                own[some] - first,
+            )  # fmt: skip
     return decided
 
 
@@ -172,26 +177,31 @@ def lower_some(squared: Float[np.ndarray, " q"], some: Int[np.ndarray, " _"], x:
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _lower_where_near(squared, limits, queries, norms, points, halves, products):
+def _lower_where_near(squared, limits, queries, norms, points, halves, products, own):
     """Lower each squared distance to the points with ‖y‖²/2 − x·y, `halves` − `products`, within the row's limit."""
     decided = 0
     for i in range(squared.size):
         limit = limits[i]
+        passed = own[i] if 0 <= own[i] < halves.size else -1
+        if passed >= 0:
+            products[i, passed] = -np.inf  # farther than any other, so the first is another one
         near = np.int32(0)
         for j in range(halves.size):  # without a branch, so that it takes a few percent of the product's time
             near += np.int32(halves[j] - products[i, j] <= limit)
         if near == 0:
             continue
         # The nearest in float32 first: it leaves little of what was near.
-        first = 0
-        for j in range(1, halves.size):
+        first = 1 if passed == 0 else 0
+        if first == halves.size:
+            continue
+        for j in range(first + 1, halves.size):
             if halves[j] - products[i, j] < halves[first] - products[i, first]:
                 first = j
         squared[i] = min(squared[i], _squared_distance(queries[i], points[first], squared[i]))
         limit = _limit(squared[i], norms[i], queries.shape[1])
         decided += 1
         for j in range(halves.size):
-            if j != first and halves[j] - products[i, j] <= limit:
+            if j != first and j != passed and halves[j] - products[i, j] <= limit:
                 squared[i] = min(squared[i], _squared_distance(queries[i], points[j], squared[i]))
                 limit = _limit(squared[i], norms[i], queries.shape[1])
                 decided += 1

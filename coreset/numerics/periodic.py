@@ -165,3 +165,20 @@ def enclose(
                 distances[b] = np.sqrt(np.partition(squares[:found], rank - 1)[rank - 1])
                 break
     return centres, radii, distances
+
+
+def nearest_atoms(
+    points: Float[np.ndarray, "n 3"], cell: Float[np.ndarray, "3 3"], positions: Float[np.ndarray, "a 3"]
+) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+    """The atom whose nearest periodic image is closest to each point, and its distance (Bohr); of equals the first."""
+    small = reduced(cell)
+    shifts = np.array(list(product((-1, 0, 1), repeat=3))) @ small  # enough, for the cell is reduced
+    atom, distance = np.empty(len(points), np.int64), np.empty(len(points))
+    inverse = np.linalg.inv(small)
+    for i, point in enumerate(points):
+        fractions = (positions - point) @ inverse
+        apart = (fractions - np.round(fractions)) @ small
+        squared = np.square(apart[:, None] + shifts).sum(axis=2).min(axis=1)
+        atom[i] = int(np.argmin(squared))
+        distance[i] = np.sqrt(squared[atom[i]])
+    return atom, distance

@@ -56,8 +56,8 @@ class Dataset:
         return self._table(inside(self.path, SNAPSHOTS), SNAPSHOTS_SCHEMA, nullable=("energy", "temperature"))
 
     @cached_property
-    def _known(self) -> dict[str, Snapshot]:
-        """The snapshots by name, with what their rows must hold."""
+    def known(self) -> dict[str, Snapshot]:
+        """The snapshots by name. Raises DataError for one that is damaged."""
         known = {}
         for row in self.snapshots.to_pylist():
             name, numbers, source = row.pop("name"), row.pop("species"), dict(row.pop("source"))
@@ -69,7 +69,8 @@ class Dataset:
         return known
 
     @property
-    def _descriptor(self) -> Descriptor:
+    def descriptor(self) -> Descriptor:
+        """That of the run that made it."""
         from coreset.numerics.descriptors import Descriptor
 
         return Descriptor(**self.manifest["descriptor"])
@@ -100,7 +101,7 @@ class Dataset:
 
     def rows(self, file: Path, columns: list[str] | None = None) -> pa.Table:
         """The rows of one of the files as it holds them, or some of their columns."""
-        schemas = rows_schema(None), rows_schema(self._descriptor.length)
+        schemas = rows_schema(None), rows_schema(self.descriptor.length)
         return self._table(file, *schemas, nullable=("score", "stratum"), columns=columns)
 
     def _table(self, path: Path, *schemas: pa.Schema, **how: Any) -> pa.Table:
@@ -111,7 +112,7 @@ class Dataset:
     def runs(self, file: Path, rows: pa.Table) -> Iterator[tuple[Snapshot, pa.Table]]:
         """The rows of each snapshot of a file. Raises DataError where their indices do not ascend within its grid."""
         for name, first, stop in runs_of(rows.column("snapshot")):
-            snapshot, some = self._known.get(name), rows.slice(first, stop - first)
+            snapshot, some = self.known.get(name), rows.slice(first, stop - first)
             if snapshot is None:
                 raise DataError(f"{file}: expected snapshots of {SNAPSHOTS}, found {name[:80]!r}, which is not there.")
             index = some.column("index").to_numpy()
@@ -135,7 +136,7 @@ class Dataset:
         from coreset.numerics.descriptors import describe
         from coreset.numerics.grids import grid_points
 
-        settings = self._descriptor
+        settings = self.descriptor
         if not table.num_rows:
             yield pa.FixedSizeListArray.from_arrays(pa.array([], pa.float32()), settings.length)
         for snapshot, rows in self.runs(file, table):

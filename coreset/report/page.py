@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from coreset.errors import RequestError
 from coreset.report.evidence import Evidence
@@ -28,15 +29,59 @@ from coreset.report.packing import script_base64, script_json
 ASSETS = Path(__file__).parent / "assets"
 
 
+class Content(Protocol):
+    """What the template fills in."""
+
+    @property
+    def title(self) -> str:
+        """What the page is about."""
+
+    @property
+    def note(self) -> str:
+        """What is to be known before all else; empty where there is nothing."""
+
+    @property
+    def summary(self) -> list[str]:
+        """The whole in plain words."""
+
+    @property
+    def tiles(self) -> list[headline.Tile]:
+        """Figures to be seen at once."""
+
+    @property
+    def verdicts(self) -> Table | None:
+        """A table right below the summary."""
+
+    @property
+    def sections(self) -> list[Section]:
+        """The chapters in order."""
+
+    @property
+    def made_by(self) -> str:
+        """The verb."""
+
+    @property
+    def made_from(self) -> str:
+        """The file of figures."""
+
+    @property
+    def job(self) -> Mapping[str, Any] | None:
+        """The job file with its defaults, if there is one."""
+
+
 def build_page(evidence: Evidence) -> str:
-    """The page as HTML: no other file and no network is needed to read it.
+    """The page of a run or sweep as HTML.
 
     Raises RequestError where the figures are not those of this version, or fields are damaged.
     """
+    return render(_page(evidence))
+
+
+def render(page: Content) -> str:
+    """The page as HTML: no other file and no network is needed to read it."""
     import jinja2
     from plotly.offline import get_plotlyjs
 
-    page = _page(evidence)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(ASSETS), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -53,7 +98,7 @@ def build_page(evidence: Evidence) -> str:
 
 @dataclass(frozen=True)
 class Page:
-    """What the template fills in."""
+    """The page of a run or sweep."""
 
     evidence: Evidence
     summary: list[str]
@@ -66,6 +111,26 @@ class Page:
         """What was done to which corpus."""
         own, rate = method_label(self.evidence.own), percent(self.evidence.rate)
         return f"{self.evidence.name}: {own} at {rate} pruning"
+
+    @property
+    def note(self) -> str:
+        """That figures are older than the folder's last command."""
+        return self.evidence.note
+
+    @property
+    def made_by(self) -> str:
+        """The verb."""
+        return "coreset report"
+
+    @property
+    def made_from(self) -> str:
+        """The file of figures."""
+        return "sweep.json" if self.evidence.swept else "summary.json"
+
+    @property
+    def job(self) -> Mapping[str, Any] | None:
+        """The job file with its defaults."""
+        return self.evidence.sweep.get("job")
 
     @cached_property
     def figures(self) -> list[Figure]:
