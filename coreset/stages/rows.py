@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ import pyarrow.parquet as pq
 import zarr
 
 from coreset.atomic import replacing
+from coreset.corpus.chunks import expect_chunks
+from coreset.corpus.npy import read_npy_header
 from coreset.errors import DataError, RequestError, brief
 from coreset.methods.select import EXACT, PIECE, ROWS, select_rows
 from coreset.numerics.scans import ScoreShard
@@ -23,7 +24,6 @@ COLUMN = "score"
 _BUFFER = 2**20
 """Bytes of a Parquet file that are read at a time."""
 
-_METADATA = ("zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata")
 _SCHEMA = pa.schema([("index", pa.int64()), ("stratum", pa.int32())])
 
 
@@ -98,23 +98,12 @@ def _floats(values: np.ndarray, path: Path) -> np.ndarray:
 def _npy(path: Path) -> Callable[[], Iterator[np.ndarray]]:
     try:
         with path.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-            shape, _, dtype = header(file)
-            offset, size = file.tell(), path.stat().st_size
-    except (
-        *(ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
-        TokenError,
-    ) as error:  # all that a header that is none can raise: NumPy has Python parse it
-        raise RequestError(
-            f"{path}: expected a .npy array of numbers, found a file that is none ({brief(error)})."
-        ) from None
+            header = read_npy_header(file, path.stat().st_size, path)
+    except OSError as error:
+        raise RequestError(f"{path}: expected a .npy array of numbers, found none ({brief(error)}).") from None
+    shape, dtype, offset = header.shape, header.dtype, header.offset
     if len(shape) != 1 or shape[0] <= 0:
         raise RequestError(f"{path}: expected scores of one dimension, not empty, found shape {shape}.")
-    if dtype.hasobject or dtype.itemsize * shape[0] != size - offset:
-        raise RequestError(
-            f"{path}: expected a .npy array of numbers, found {size - offset} bytes for {shape[0]} of type {dtype}."
-        )
     rows = shape[0]
 
     def pieces() -> Iterator[np.ndarray]:
@@ -176,23 +165,8 @@ def _zarr(path: Path) -> Callable[[], Iterator[np.ndarray]]:
     # Before a value is looked at: objects of the second format may be pickles.
     if array.dtype.kind not in "iuf":
         raise RequestError(f"{path}: expected real scores, found an array of type {array.dtype}.")
-    _expect_chunks(array, path)
+    expect_chunks(array, str(path))
     plane = math.prod(array.shape[1:])
     step = max(1, PIECE // plane)
     found = array
     return lambda: (np.asarray(found[first : first + step]).ravel() for first in range(0, found.shape[0], step))
-
-
-def _expect_chunks(array: zarr.Array, path: Path) -> None:
-    """Zarr reads a chunk that is missing as so many fill values: scores that nobody computed."""
-    folder = path / array.path if array.path else path
-    stored = sum(file.is_file() and file.name not in _METADATA for file in folder.rglob("*"))
-    shape = array.shards or array.chunks
-    if min(shape) < 1:
-        raise RequestError(f"{path}: expected chunks that hold something, found chunks of shape {shape}.")
-    expected = math.prod(-(-length // size) for length, size in zip(array.shape, shape, strict=True))
-    if stored != expected:
-        raise DataError(
-            f"{path}: expected {expected} chunks, found {stored}: missing ones would count as scores of "
-            f"{array.fill_value}; copy it again, or write it with write_empty_chunks."
-        )

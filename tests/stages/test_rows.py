@@ -366,7 +366,7 @@ def test_a_length_that_a_zarr_array_does_not_have_ends_at_once(tmp_path: Path) -
     (source / "zarr.json").write_text(text.replace("3000", "3000000000000", 1))
     result = select(source, "--out", tmp_path / "out")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "missing ones would count as scores" in result.stderr
+    assert "missing ones would count as" in result.stderr
 
 
 @pytest.mark.parametrize("shape", ["(300,) ", "(3001,)", "(10**9,)", "(-3000,)", "(3000, 1)", "((((", "(\\"])

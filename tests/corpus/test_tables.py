@@ -1,0 +1,170 @@
+"""Tables in files that others wrote: every format gives the same rows, and what is damaged is named."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zarr
+
+from coreset.corpus import tables
+from coreset.corpus.tables import Table, is_table, open_table
+from coreset.errors import DataError, RequestError
+
+ROWS = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
+
+
+def parquet(path: Path) -> Path:
+    frame = pd.DataFrame({"0": ROWS[:, 0], "1": ROWS[:, 1].astype(np.float64), "2": ROWS[:, 2]})
+    pq.write_table(pa.Table.from_pandas(frame), path / "a.parquet", row_group_size=300, compression="none")
+    return path / "a.parquet"
+
+
+def parquet_folder(path: Path) -> Path:
+    (path / "t/deep").mkdir(parents=True)
+    for name, rows in (("b", ROWS[400:]), ("deep/a", ROWS[:0]), ("a", ROWS[:400])):
+        pq.write_table(pa.table({str(i): rows[:, i] for i in range(3)}), path / f"t/{name}.parquet", row_group_size=70)
+    return path / "t"
+
+
+def npy(path: Path) -> Path:
+    np.save(path / "a.npy", ROWS.astype(">f4"))
+    return path / "a.npy"
+
+
+def lone_array(path: Path) -> Path:
+    zarr.create_array(path / "a.zarr", data=ROWS, chunks=(64, 2))
+    return path / "a.zarr"
+
+
+def group_of_arrays(path: Path) -> Path:
+    group = zarr.open_group(path / "g.zarr", mode="w")
+    for i in range(3):
+        group.create_array(str(i), data=ROWS[:, i], chunks=(128,))
+    return path / "g.zarr"
+
+
+FORMATS = [parquet, parquet_folder, npy, lone_array, group_of_arrays]
+
+
+def whole(table: Table, names: list[str]) -> np.ndarray:
+    return np.concatenate([rows for block in table.blocks for rows in table.features(block, names)])
+
+
+@pytest.mark.parametrize("write", FORMATS)
+def test_every_format_gives_the_rows_in_pieces(
+    write: Callable[[Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROWS", 37)
+    monkeypatch.setattr(tables, "BLOCK", 256)
+    path = str(write(tmp_path))
+    assert is_table(path)
+    table = open_table(path)
+    assert [(column.name, column.kind, column.width) for column in table.columns] == [
+        (str(i), "number", 1) for i in range(3)
+    ]
+    assert table.rows == 1000 and len(table.blocks) > 1
+    np.testing.assert_array_equal(whole(table, ["0", "1", "2"]), ROWS)
+    np.testing.assert_array_equal(whole(table, ["2"]), ROWS[:, 2:])
+    assert max(len(rows) for block in table.blocks for rows in table.features(block, ["1"])) <= 37
+    starts = [block.start for block in table.blocks]
+    assert starts == np.cumsum([0] + [block.rows for block in table.blocks])[:-1].tolist()
+
+
+def test_a_url_reads_as_a_path_does(tmp_path: Path) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/t/a.npy", npy(tmp_path).read_bytes())
+    memory.pipe("/p/a.parquet", parquet(tmp_path).read_bytes())
+    for url in ("memory://t/a.npy", "memory://p/a.parquet", "memory://p"):
+        np.testing.assert_array_equal(whole(open_table(url), ["0", "1", "2"]), ROWS)
+
+
+def test_vectors_count_as_so_many_features_and_texts_are_none(tmp_path: Path) -> None:
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(ROWS.ravel()), 3)
+    names = pa.array(["x", "y"] * 500).dictionary_encode()
+    columns = {"v": vectors, "name": names, "flag": [True, False] * 500, "t": pa.array([0] * 1000, pa.timestamp("s"))}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    table = open_table(str(tmp_path / "a.parquet"))
+    assert [(each.name, each.kind, each.width) for each in table.columns] == [
+        ("v", "number", 3),
+        ("name", "text", 1),
+        ("flag", "number", 1),
+    ]
+    np.testing.assert_array_equal(whole(table, ["flag", "v"])[:, 1:], ROWS)
+    (piece,) = table.pieces(table.blocks[0], ["name"])
+    assert piece["name"].tolist() == ["x", "y"] * 500
+    assert [each.name for each in table.matching(["v*", "flag"], "number")] == ["v", "flag"]
+    with pytest.raises(RequestError, match="column 'name' of kind number, found text"):
+        table.matching(["name"], "number")
+    with pytest.raises(RequestError, match="expected a column 'w', found v, name, flag"):
+        table.matching(["w"])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+def test_a_number_that_is_none_is_named_by_row_and_column(bad: float, tmp_path: Path) -> None:
+    rows = ROWS.astype(np.float64)
+    rows[700, 1] = bad
+    np.save(tmp_path / "a.npy", rows)
+    with pytest.raises(DataError, match=r"a.npy: row 700, column '1'"):
+        whole(open_table(str(tmp_path / "a.npy")), ["0", "1", "2"])
+
+
+def test_a_gap_is_named_by_row_and_column(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1.0, None, 2.0]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"row 1, column 'a': expected a value"):
+        whole(open_table(str(tmp_path / "a.parquet")), ["a"])
+
+
+def test_damage_is_told_by_file(tmp_path: Path) -> None:
+    content = bytearray(parquet(tmp_path).read_bytes())
+    table = open_table(str(tmp_path / "a.parquet"))
+    content[4:60] = bytes(56)
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"a.parquet: expected rows of a table"):
+        whole(table, ["0", "1", "2"])
+    path = npy(tmp_path)
+    table = open_table(str(path))
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(DataError, match=r"expected 1000 rows in a.npy#00000, found 0"):
+        whole(table, ["0"])
+    with pytest.raises(RequestError, match="array of numbers"):
+        open_table(str(path))
+    next((lone_array(tmp_path) / "c/3").iterdir()).unlink()
+    with pytest.raises(DataError, match="chunks, found"):
+        open_table(str(tmp_path / "a.zarr"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.csv", b"1,2", "found '.csv'"),
+        ("a.parquet", b"PAR1", "expected a Parquet file"),
+        ("a.npy", b"text", "expected a .npy array"),
+        ("missing", None, "found nothing there"),
+    ],
+)
+def test_what_is_no_table_is_refused(name: str, content: bytes | None, found: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(RequestError, match=found):
+        open_table(str(tmp_path / name))
+
+
+def test_files_that_differ_an_empty_table_and_a_pickle_are_refused(tmp_path: Path) -> None:
+    parquet_folder(tmp_path)
+    pq.write_table(pa.table({"0": [1.0]}), tmp_path / "t/z.parquet")
+    with pytest.raises(RequestError, match=r"z.parquet: expected the columns of .*a.parquet, found others"):
+        open_table(str(tmp_path / "t"))
+    np.save(tmp_path / "empty.npy", ROWS[:0])
+    with pytest.raises(RequestError, match="expected a table with rows"):
+        open_table(str(tmp_path / "empty.npy"))
+    np.save(tmp_path / "pickle.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(RequestError, match="array of numbers"):
+        open_table(str(tmp_path / "pickle.npy"))
+    np.save(tmp_path / "order.npy", np.asfortranarray(ROWS))
+    with pytest.raises(RequestError, match="found Fortran order"):
+        open_table(str(tmp_path / "order.npy"))
