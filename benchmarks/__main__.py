@@ -24,7 +24,7 @@ from benchmarks.page import hardware, page, print_rows
 
 NAMES = (
     *("gradient_norms", "precision", "descriptors", "training", "selection", "coverage", "extraction"),
-    *("machine", "run", "growth", "plan", "endtoend", "load"),
+    *("machine", "run", "growth", "plan", "endtoend", "load", "audit"),
 )
 RECORD = ROOT / "docs" / "performance.json"
 SCALE = ROOT / "docs" / "scale.md"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coreset.artifacts.executor import Executor
+from coreset.artifacts.executor import Executor, SerialExecutor
 from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, shard_record, software, write_manifest
 from coreset.artifacts.stage import Context, Part, Stage, forget_peak_memory, peak_memory, timed
 from coreset.atomic import TEMPORARY, remove, replacing, write_json
@@ -148,3 +148,17 @@ def materialize_all(stages: Sequence[Stage], *, root: Path, executor: Executor) 
         # Also where it stood already: what wrote its manifest may have been killed before it could tidy up.
         _tidy(artifact.folder)
     return made
+
+
+@dataclass(frozen=True)
+class Store:
+    """Materializes into one folder; stages of one part in this process, as starting others would gain nothing."""
+
+    root: Path
+    executor: Executor
+
+    def __call__(self, stages: Sequence[Stage]) -> list[Artifact]:
+        """The artifacts of some stages."""
+        several = max(len(stage.parts()) for stage in stages) > 1
+        executor = self.executor if several else SerialExecutor(self.executor.progress)
+        return materialize_all(stages, root=self.root, executor=executor)

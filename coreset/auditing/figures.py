@@ -14,16 +14,19 @@ from coreset.corpus.point_set import PointSet
 FORMAT = "coreset-audit-1"
 
 
-def figures(found: Audited, name: str, command: str) -> dict[str, Any]:
-    """Everything, as JSON; the same for the same points, whatever the number of workers."""
+def figures(found: Audited, names: tuple[str, str], command: str) -> dict[str, Any]:
+    """Everything, as JSON; the same for the same points, whatever the number of workers.
+
+    names: what the corpus and its reference are called.
+    """
     audit = found.audit
     plain = audit.space.network is None and audit.scaling == "none"
     return {
         "format": FORMAT,
-        "name": name,
+        "name": names[0],
         "command": command,
-        "corpus": _told(audit.corpus, plain),
-        "reference": None if audit.reference is None else _told(audit.reference, plain),
+        "corpus": _told(audit.corpus, names[0], plain),
+        "reference": None if audit.reference is None else _told(audit.reference, names[1], plain),
         "left_out": audit.left_out,
         "space": {**audit.space.parameters(), **_descriptor(audit.corpus)},
         "scaling": audit.scaling,
@@ -40,8 +43,9 @@ def figures(found: Audited, name: str, command: str) -> dict[str, Any]:
     }
 
 
-def _told(points: PointSet, plain: bool) -> dict[str, Any]:
+def _told(points: PointSet, name: str, plain: bool) -> dict[str, Any]:
     return {
+        "name": name,
         "kind": points.kind,
         "member_kind": points.member_kind,
         "digest": points.digest,

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Stage
-from coreset.corpus.described_set import DescribedSet
 from coreset.corpus.point_set import PointSet
-from coreset.corpus.split import SnapshotSet
-from coreset.corpus.store import Corpus
 from coreset.errors import RequestError
-from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.query_sampling import VALUE
-from coreset.publishing.kept_set import KeptSet
 from coreset.stages.asked import PROBES, QUERIES, SAMPLE, Asked, Drawn, Strata
 from coreset.stages.audit import LeftOut, Nearby, Scan, parts_of, scale_of
 from coreset.stages.random_subset import RandomSubset, limit_for, random_distances
@@ -156,41 +148,5 @@ def _random(audit: Audit, queries: Artifact, materialize: Materialize) -> tuple[
     return (made.figures["points"], distances) if np.isfinite(distances).all() else None
 
 
-def open_points(path: str, option: str, snapshots: str | None = None, neighbours: int | None = None) -> PointSet:
-    """The point set of a corpus or of a coreset's folder; some snapshots of it, by a pattern on their names.
-
-    Raises RequestError, naming the option, for what is neither.
-    """
-    descriptor = None if neighbours is None else Descriptor(neighbours)
-    try:
-        if _is_coreset(path):
-            if snapshots is not None:
-                raise RequestError(f"{path}: a coreset is taken whole; leave its pattern out.")
-            return KeptSet.open(Path(path), descriptor)
-        corpus = Corpus.open(path if "://" in path else str(Path(path).resolve()))
-        chosen = corpus.snapshots if snapshots is None else corpus.select(snapshots)
-        return DescribedSet.of(SnapshotSet(corpus.path, chosen), descriptor or Descriptor())
-    except RequestError as error:
-        raise RequestError(f"{option}: {error}") from None
-
-
-def _is_coreset(path: str) -> bool:
-    return "://" not in path and any((Path(path) / name).is_file() for name in ("manifest.json", "coreset/manifest.json"))
-
-
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
-
-
-def described_alike(corpus: PointSet, reference: PointSet | None, neighbours: int | None) -> tuple[PointSet, Any]:
-    """Both with the descriptor of whichever is a coreset, unless a number of neighbours is given."""
-    from dataclasses import replace
-
-    kept = next((each for each in (corpus, reference) if isinstance(each, KeptSet)), None)
-    if neighbours is not None or kept is None:
-        return corpus, reference
-    same = [
-        replace(each, descriptor=kept.descriptor) if isinstance(each, DescribedSet | KeptSet) else each
-        for each in (corpus, reference)
-    ]
-    return same[0], same[1]  # type: ignore[return-value]

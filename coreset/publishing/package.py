@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -84,18 +85,32 @@ def write_package(
         "rows": extraction.figures["rows"],
         **recipe,
         "software": extraction.manifest["software"],
-        "snapshots": hashlib.sha256(canonical_json([[s.name, s.to_json()] for s in snapshots])).hexdigest(),
+        "snapshots": snapshots_digest(snapshots),
     }
+    parts = [
+        (extraction.path(shard["name"]), {**shard, "name": extraction.path(shard["name"]).name})
+        for shard in extraction.shards
+    ]
+    write_folder(destination, stated, parts, snapshots, card)
+
+
+def write_folder(
+    destination: Path,
+    stated: dict[str, Any],
+    parts: Sequence[tuple[Path, dict[str, Any]]],
+    snapshots: tuple[Snapshot, ...],
+    card: str,
+) -> None:
+    """Writes what the manifest states, with files of rows and their records, as `write_package` does."""
     if _stands(destination, stated):
         return
     fresh = destination.with_name(f"{TEMPORARY}{destination.name}")
     remove(fresh)
     fresh.mkdir(parents=True)
     records = []
-    for shard in extraction.shards:
-        path = extraction.path(shard["name"])
-        shutil.copyfile(path, fresh / path.name)
-        records.append({"name": path.name, "files": shard["files"], "figures": shard["figures"]})
+    for path, record in parts:
+        shutil.copyfile(path, fresh / record["name"])
+        records.append({key: record[key] for key in ("name", "files", "figures")})
     pq.write_table(_snapshots_table(snapshots), fresh / SNAPSHOTS, compression="zstd")
     (fresh / CARD).write_text(card, encoding="utf-8")
     for name, figures in ((SNAPSHOTS, {"rows": len(snapshots)}), (CARD, {})):
@@ -106,6 +121,11 @@ def write_package(
     remove(destination)
     os.replace(fresh, destination)
     sync(destination.parent)
+
+
+def snapshots_digest(snapshots: tuple[Snapshot, ...]) -> str:
+    """SHA-256 of all that is known of them."""
+    return hashlib.sha256(canonical_json([[each.name, each.to_json()] for each in snapshots])).hexdigest()
 
 
 def _stands(destination: Path, stated: dict[str, Any]) -> bool:

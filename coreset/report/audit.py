@@ -33,7 +33,7 @@ class AuditPage:
     @property
     def summary(self) -> list[str]:
         """The whole in plain words."""
-        return [" ".join(_sentences(self.figures))]
+        return [summary_of(self.figures)]
 
     @property
     def tiles(self) -> list[Tile]:
@@ -71,6 +71,11 @@ class AuditPage:
 def build_audit_page(figures: dict[str, Any]) -> str:
     """The page as HTML: no other file and no network is needed to read it."""
     return render(AuditPage(figures))
+
+
+def summary_of(figures: Mapping[str, Any]) -> str:
+    """The whole in one paragraph of plain words."""
+    return " ".join(_sentences(figures))
 
 
 def _sentences(figures: Mapping[str, Any]) -> list[str]:

@@ -177,3 +177,29 @@ def test_names_the_first_row_that_is_not_finite(bad: float) -> None:
         nearest(np.zeros((3, 4), np.float32), rows)
     with pytest.raises(DataError, match=r"points \(shard 1\): .* row 6;"):
         nearest_over([rows[:3], rows], np.zeros((3, 4), np.float32))
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+def test_a_query_that_is_itself_a_point_can_be_passed_over(pieces: bool, request: pytest.FixtureRequest) -> None:
+    if pieces:
+        request.getfixturevalue("small_pieces")
+    rows = np.concatenate([cloud(150, 4, 1), cloud(20, 4, 1)])  # the first 20 stand twice
+    centre, x = module.centred_queries(rows)
+    squared = np.full(len(rows), np.inf)
+    seen = 0
+    for y in module.pieces_of([rows], centre, module.PIECE):
+        own = np.arange(len(rows)) - seen
+        module.lower_to_nearest(squared, x, y, np.where(own >= 0, own, -1))
+        seen += len(y)
+    apart = cdist(rows.astype(np.float64), rows.astype(np.float64))
+    np.fill_diagonal(apart, np.inf)
+    np.testing.assert_allclose(np.sqrt(squared), apart.min(axis=1), rtol=1e-12)
+    assert (squared[:20] == 0).all()
+
+
+def test_a_lone_point_is_not_its_own_neighbour() -> None:
+    centre, x = module.centred_queries(cloud(1, 3, 0))
+    squared = np.full(1, np.inf)
+    (y,) = module.pieces_of([cloud(1, 3, 0)], centre, 9)
+    assert module.lower_to_nearest(squared, x, y, np.zeros(1, np.int64)) == 0
+    assert np.isinf(squared).all()

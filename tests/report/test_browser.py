@@ -12,10 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coreset.artifacts.executor import SerialExecutor
+from coreset.auditing.opening import open_points
+from coreset.auditing.request import Audit
+from coreset.auditing.run import write_audit
 from coreset.report.evidence import read_evidence
 from coreset.report.figures.atoms import middle_plane
 from coreset.report.figures.fields import SIZE
 from coreset.report.page import build_page
+from coreset.stages.space import Space
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
@@ -25,9 +30,23 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def page(sample: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["report", "audit"])
+def page(
+    sample: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+    write_gaussians: Callable[..., None],
+    request: pytest.FixtureRequest,
+) -> Path:
     folder = tmp_path_factory.mktemp("report")
+    if request.param == "audit":
+        names = [f"{role}/s{i}_T{100 * i + 100:04d}_{frame}" for role in ("train", "test") for i in (1, 2) for frame in (0, 1)]
+        write_gaussians(folder / "grids.zarr", [*names, "test/mg_T0700"], points=8)
+        points, reference = (
+            open_points(str(folder / "grids.zarr"), "", f"{role}/*", neighbours=4) for role in ("train", "test")
+        )
+        audit = Audit(points, reference, Space(), 900, "none", 0.1, 0)
+        write_audit(audit, ("train", "test"), folder, SerialExecutor(), "coreset audit")
+        return folder / "audit.html"
     sample.write_sample(folder)
     path = folder / "report.html"
     path.write_text(build_page(read_evidence(folder)), encoding="utf-8")
@@ -105,9 +124,15 @@ CAMERA = """
 """Where the viewer stands at this moment, also in the middle of a drag."""
 
 
-def test_figures_are_drawn_when_they_come_into_view_and_only_then(browser: Any) -> None:
+@pytest.fixture
+def of_a_run(page: Path) -> None:
+    if page.name != "report.html":
+        pytest.skip("tells of a figure of a run's page")
+
+
+def test_figures_are_drawn_when_they_come_into_view_and_only_then(browser: Any, page: Path) -> None:
     plots = names(browser, ".plot")
-    assert len(plots) > 15
+    assert len(plots) > {"report.html": 15, "audit.html": 5}[page.name]
     assert not browser.find_element("id", plots[-1]).get_attribute("data-drawn")
     for name in plots:
         figure = scroll_to(browser, name)
@@ -135,6 +160,7 @@ def test_the_view_in_three_dimensions_turns_by_mouse_and_by_button(browser: Any)
     eventually(lambda: browser.execute_script(CAMERA, name) != turned, "the mouse to turn the view")
 
 
+@pytest.mark.usefixtures("of_a_run")
 def test_every_kind_of_download_holds_what_it_should(browser: Any, page: Path, downloads: Path) -> None:
     plot = names(browser, ".plot")[0]
     figure = scroll_to(browser, plot)
@@ -225,6 +251,7 @@ def test_a_phone_scrolls_down_and_never_sideways(browser: Any) -> None:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.usefixtures("of_a_run")
 def test_packed_fields_come_out_as_they_went_in(browser: Any, page: Path, downloads: Path) -> None:
     figure = scroll_to(browser, "field-planes")
     browser.execute_script("arguments[0].click()", figure.find_element("css selector", "[data-save='csv']"))
