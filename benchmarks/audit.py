@@ -47,7 +47,7 @@ def rows(quick: bool) -> list[Row]:
 
 
 def audit_one(path: str, out: str) -> dict[str, float]:
-    """Audits a corpus against itself; how many points and queries it has, and the peak of the processes that compare."""
+    """Audits a corpus against itself: its points, its queries, and the peak of the processes that compare."""
     from coreset.auditing.opening import open_points
     from coreset.auditing.request import Audit
     from coreset.auditing.run import write_audit

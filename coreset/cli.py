@@ -46,7 +46,6 @@ def job_options(command: F) -> F:
     return command
 
 
-
 class _IntegerOrAuto(click.ParamType):
     name = "integer|auto"
 
@@ -394,8 +393,8 @@ def audit(
 
     columns = Columns(features, ignore)
     points = open_points(corpus, "CORPUS", snapshots, neighbours, columns)
-    other = against and open_points(against, "--against", against_snapshots, neighbours, columns)
-    points, reference = described_alike(points, other or None, neighbours is not None)
+    other = None if against is None else open_points(against, "--against", against_snapshots, neighbours, columns)
+    points, reference = described_alike(points, other, neighbours is not None)
     asked = Audit(points, reference, Space.of(network), **settings)
     destination = absolute_output(out or Path("runs") / f"audit-{name_of(corpus)}", "--out")
     names = name_of(corpus, snapshots), name_of(against or corpus, against_snapshots)

@@ -51,7 +51,7 @@ class Extension:
 
     @classmethod
     def of(cls, coreset: Path, new: SnapshotSet, corpus: str, radius: float | None, seed: int) -> Extension:
-        """Raises RequestError for a snapshot whose name the coreset has for another one, and where nothing is new."""
+        """Raises RequestError for a snapshot whose name the coreset has for another, and where nothing is new."""
         dataset = open_dataset(coreset.resolve())
         kept = KeptSet.open(dataset.path)
         digests = {snapshot.digest for snapshot in dataset.known.values()}
@@ -104,7 +104,12 @@ def extend(request: Extension, destination: Path, materialize: Materialize) -> d
         "novel": sum(shard["figures"]["novel"] for shard in novel.shards),
         "added": selection.figures["kept"],
     }
-    source = {"corpus": request.corpus, "seed": request.seed, "method": "farther than the radius from all kept", **figures}
+    source = {
+        "corpus": request.corpus,
+        "seed": request.seed,
+        "method": "farther than the radius from all kept",
+        **figures,
+    }
     before = {key: value for key, value in manifest.items() if key not in ("shards", "descriptor", "sources")}
     snapshots = (*request.dataset.known.values(), *request.new.snapshots)
     stated = {

@@ -25,11 +25,12 @@ from coreset.stages.extraction import Extraction
 from coreset.stages.selection import Selection
 
 DESCRIPTOR = Descriptor(neighbours=4)
+RADIUS = 2.5
 
 
 @pytest.fixture
 def published(make_snapshot: Callable[..., Any], write_corpus: Callable[..., Any], tmp_path: Path) -> Path:
-    """A coreset of a fifth of two snapshots, in `coreset`; a new corpus of three, of which one is known, in `new.zarr`."""
+    """`coreset`: a fifth of two snapshots; `new.zarr`: three snapshots, of which it knows one."""
     made = [make_snapshot(f"a_{seed}", seed) for seed in range(2)]
     corpus = write_corpus(tmp_path / "old.zarr", made)
     train = SnapshotSet(corpus.path, corpus.snapshots)
@@ -39,7 +40,9 @@ def published(make_snapshot: Callable[..., Any], write_corpus: Callable[..., Any
 
     selection = finished(Selection(train, "random", {"prune": 0.8, "seed": 0}, None))
     extraction = finished(Extraction(train, selection, DESCRIPTOR, False))
-    write_package(tmp_path / "coreset", extraction, train.snapshots, {"name": "small", "descriptor": {"neighbours": 4}}, "# small")
+    write_package(
+        tmp_path / "coreset", extraction, train.snapshots, {"name": "small", "descriptor": {"neighbours": 4}}, "# small"
+    )
     write_corpus(tmp_path / "new.zarr", [made[0], make_snapshot("b_5", 5), make_snapshot("b_6", 6)])
     return tmp_path
 
@@ -50,7 +53,7 @@ def extended(folder: Path, out: str = "grown", radius: float | None = None, **op
 
 
 def test_what_is_added_is_what_brute_force_adds(published: Path) -> None:
-    figures = extended(published, radius=1.5)
+    figures = extended(published, radius=RADIUS)
     assert list(verify(published / "grown"))
     points = coreset.open(published / "grown")
     table = points.to_pandas(descriptor=False)
@@ -63,7 +66,7 @@ def test_what_is_added_is_what_brute_force_adds(published: Path) -> None:
         rows = describe_points(snapshot, np.arange(120), DESCRIPTOR).features.astype(float)
         expected = set()
         for i in np.argsort(keys(stream(0, snapshot.identity), 0, 120)):
-            if min(np.sqrt(np.square(part - rows[i]).sum(axis=1)).min() for part in kept) > 1.5:
+            if min(np.sqrt(np.square(part - rows[i]).sum(axis=1)).min() for part in kept) > RADIUS:
                 expected.add(int(i))
                 kept.append(rows[[i]])
         assert found.get(snapshot.name, set()) == expected
@@ -99,7 +102,7 @@ def test_the_default_radius_is_the_median_spacing_of_the_coreset(published: Path
 def test_it_grows_again_and_by_nothing_where_all_is_covered(
     published: Path, make_snapshot: Callable[..., Any], write_corpus: Callable[..., Any]
 ) -> None:
-    extended(published, radius=1.5)
+    extended(published, radius=RADIUS)
     write_corpus(published / "more.zarr", [make_snapshot("c_7", 7)])
     request = request_of(published / "grown", str(published / "more.zarr"), None, 1e6, 0)
     figures = extend_folder(request, published / "twice", published / "store", SerialExecutor())
@@ -122,7 +125,7 @@ def test_what_cannot_be_added_is_refused(
     write_corpus(published / "odd.zarr", [(replace(snapshot, name="a_1"), density)])
     with pytest.raises(RequestError, match="a_1: expected a name that is new"):
         request_of(published / "coreset", str(published / "odd.zarr"), None, None, 0)
-    with pytest.raises(RequestError, match="expected snapshots that .* does not know, found none"):
+    with pytest.raises(RequestError, match="does not know, found none"):
         request_of(published / "coreset", str(published / "new.zarr"), "a_*", None, 0)
     with pytest.raises(RequestError, match="--out: expected another folder"):
         extended(published, "coreset")
@@ -139,7 +142,15 @@ def test_the_verb(published: Path) -> None:
     from coreset.cli import main
 
     out = published / "grown"
-    arguments = ["extend", str(published / "coreset"), str(published / "new.zarr"), "--out", str(out), "--radius", "1.5"]
+    arguments = [
+        "extend",
+        str(published / "coreset"),
+        str(published / "new.zarr"),
+        "--out",
+        str(out),
+        "--radius",
+        "1.5",
+    ]
     made = CliRunner().invoke(main, [*arguments, "--snapshots", "b_5", "--json"])
     assert made.exit_code == 0, made.output
     assert json.loads(made.stdout)["snapshots"] == 1

@@ -81,9 +81,8 @@ def _exact(found: Audited) -> dict[str, Any]:
         starts, lengths = runs_of_equals(hashes)
         copies += int((lengths - 1).sum())
         values += len(starts)
-        for i in np.argsort(-lengths, kind="stable")[:_EXAMPLES].tolist():
-            run = np.sort(positions[starts[i] : starts[i] + lengths[i]])
-            largest.append((int(lengths[i]), run[:2].tolist()))
+        for i in np.lexsort((positions[starts], -lengths))[:_EXAMPLES].tolist():
+            largest.append((int(lengths[i]), positions[starts[i] : starts[i] + 2].tolist()))
         largest = sorted(largest, key=lambda each: (-each[0], each[1]))[:_EXAMPLES]
         _count_pairs(pairs, corpus.offsets, positions, starts, lengths)
     total = corpus.points
@@ -124,12 +123,14 @@ def _count_pairs(
 
 
 def _by_range(found: Audited) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Sorted hashes of all points and the positions of these, one range of hashes after another."""
+    """Sorted hashes of all points, and their positions, which ascend among equals; one range after another."""
     ranges = max(1, found.audit.corpus.points // _TOGETHER)
     edges = [np.uint64(2**64 * i // ranges) for i in range(1, ranges)]
     sources, before = [], 0
     for folder in parts_of(found.compared):
-        hashes, at = (np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("hashes", "positions"))
+        hashes, at = (
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("hashes", "positions")
+        )
         sources.append((hashes, at, [0, *np.searchsorted(hashes, edges).tolist(), len(hashes)], before))
         before += len(hashes)
     for i in range(ranges):

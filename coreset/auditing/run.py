@@ -16,9 +16,7 @@ from coreset.report.audit import build_audit_page
 FIGURES, PAGE, ARTIFACTS = "audit.json", "audit.html", "artifacts"
 
 
-def write_audit(
-    audit: Audit, names: tuple[str, str], folder: Path, executor: Executor, command: str
-) -> dict[str, Any]:
+def write_audit(audit: Audit, names: tuple[str, str], folder: Path, executor: Executor, command: str) -> dict[str, Any]:
     """Computes what is missing, and writes the figures and the page; returns the figures."""
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"--out: expected a folder, found the file {folder}; use another --out.")

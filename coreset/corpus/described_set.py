@@ -1,4 +1,4 @@
-"""The grid points of a corpus as a point set: descriptors of their atomic neighbourhoods, computed when they are read."""
+"""The grid points of a corpus as a point set: descriptors, computed when they are read."""
 
 from __future__ import annotations
 

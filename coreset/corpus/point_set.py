@@ -1,4 +1,4 @@
-"""A point set: the points of grids, of a coreset or of a table, behind one interface, for what compares any two of them."""
+"""A point set: points of grids, of a coreset or of a table, behind one interface, for what compares any two sets."""
 
 from __future__ import annotations
 

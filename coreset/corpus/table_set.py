@@ -68,9 +68,7 @@ class TableSet(PointSet):
     @property
     def columns(self) -> list[str]:
         widths = {column.name: column.width for column in self.table.columns}
-        return [
-            name if widths[name] == 1 else f"{name}[{i}]" for name in self.names for i in range(widths[name])
-        ]
+        return [name if widths[name] == 1 else f"{name}[{i}]" for name in self.names for i in range(widths[name])]
 
     def numbers(self, member: int, first: int, stop: int) -> Int64[np.ndarray, " n"]:
         start = int(self.offsets[member])

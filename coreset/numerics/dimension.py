@@ -10,7 +10,9 @@ exponential with rate d on any smooth manifold of dimension d whose density hard
 
     d = (n − 1) / Σ log μ
 
-is its unbiased estimate over n points, and 2 n d₀ / d is χ² with 2 n degrees of freedom for the true d₀.
+is its unbiased estimate over n points, and the true d times Σ log μ is Γ(n), were points independent. They share
+neighbours, so the 95% interval of Γ(n) covers the truth in nine sets of ten (tests/numerics/test_dimension.py). Near
+the faces of a shape neighbours are missing, which lowers the estimate: by 7% for 4,000 points in a cube of d = 5.
 
 Source: Facco et al. 2017, Scientific Reports 7, 12140 (TwoNN); Denti et al. 2022, Scientific Reports 12, 20005 (its
 likelihood and interval).

@@ -1,7 +1,7 @@
 """Rows that are equal bit for bit, found by a 64-bit hash of each row.
 
-Two rows of different content share a hash with probability 2⁻⁶⁴: in 10⁹ rows one pair in 37 such sets. Hashes are sorted
-where they are made; equal ones are then found range by range, with memory for one range.
+Two rows of different content share a hash with probability 2⁻⁶⁴: in 10⁹ rows one pair in 37 such sets. Hashes are
+sorted where they are made; equal ones are then found range by range, with memory for one range.
 """
 
 from typing import no_type_check

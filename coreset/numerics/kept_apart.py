@@ -28,9 +28,7 @@ def farther_than(
     return squared > radius**2
 
 
-def kept_apart(
-    batches: Iterable[Float32[np.ndarray, "_ d"]], radius: float
-) -> Iterator[Int[np.ndarray, " k"]]:
+def kept_apart(batches: Iterable[Float32[np.ndarray, "_ d"]], radius: float) -> Iterator[Int[np.ndarray, " k"]]:
     """Of each batch the positions that are kept, ascending; memory holds what is kept of all.
 
     Raises `RequestError` for a negative radius.

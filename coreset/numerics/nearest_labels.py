@@ -1,8 +1,8 @@
 """The nearest point of each query, by label: whose point it is, and how far the nearest one of any other label is.
 
-Each of many points bears a label, such as its snapshot. A query whose nearest point, at distance d₁, bears the label l,
-and whose nearest point of another label lies at d₂ ≥ d₁, loses d₂ − d₁ when all points of l are left out. So the rise of
-AUC_pr without l is the mean of d₂ − d₁ over all queries, counted where the label is l:
+Each of many points bears a label, such as its snapshot. A query whose nearest point, at distance d₁, bears the label
+l, and whose nearest point of another label lies at d₂ ≥ d₁, loses d₂ − d₁ when all points of l are left out. So the
+rise of AUC_pr without l is the mean of d₂ − d₁ over all queries, counted where the label is l:
 
     AUC_pr(S without l) − AUC_pr(S) = (1/Q) Σ_{q: l₁(q) = l} (d₂(q) − d₁(q))
 

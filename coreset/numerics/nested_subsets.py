@@ -1,4 +1,4 @@
-"""Coverage against size: AUC_pr of random subsets of a half, a quarter, an eighth … of a set, each within the one before.
+"""Coverage against size: AUC_pr of random subsets of a half, a quarter, … of a set, each within the one before.
 
 A point belongs to the subset of 2⁻ᵏ of the points when its 64-bit key begins with k zeros. So one pass over the points
 serves all sizes: the minima over the points that begin with exactly k zeros are kept apart, and those of a subset are

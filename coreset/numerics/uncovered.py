@@ -1,8 +1,8 @@
 """What a set of points leaves uncovered: empty balls, and what it would gain from further points.
 
 Around a query at distance d(q) from its nearest point no point lies within d(q). A region is such an empty ball: the
-query that is farthest from all points is its centre, and all queries within it belong to it. The next region begins with
-the farthest query outside of all before. So regions need no setting and no grid, in any number of dimensions.
+query that is farthest from all points is its centre, and all queries within it belong to it. The next region begins
+with the farthest query outside of all before. So regions need no setting and no grid, in any number of dimensions.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,7 @@ class Region:
     members: Int[np.ndarray, " m"]
 
 
-def empty_balls(
-    queries: Float[np.ndarray, "q d"], distances: Float[np.ndarray, " q"], most: int = 12
-) -> list[Region]:
+def empty_balls(queries: Float[np.ndarray, "q d"], distances: Float[np.ndarray, " q"], most: int = 12) -> list[Region]:
     """The largest empty balls, at most so many, by falling radius; a query belongs to the first that holds it."""
     left = np.ones(len(queries), bool)
     found: list[Region] = []
@@ -40,9 +38,7 @@ def empty_balls(
     return found
 
 
-def to_labels(
-    queries: Float[np.ndarray, "q d"], labels: Int[np.ndarray, " q"], count: int
-) -> Float[np.ndarray, "l q"]:
+def to_labels(queries: Float[np.ndarray, "q d"], labels: Int[np.ndarray, " q"], count: int) -> Float[np.ndarray, "l q"]:
     """The distance of every query from the nearest query of each label, itself included, shape [labels, queries]."""
     rows = queries.astype(np.float64) - queries.mean(axis=0, dtype=np.float64)
     norms = np.square(rows).sum(axis=1)

@@ -87,7 +87,9 @@ class KeptSet(PointSet):
     def _kept(self, member: int) -> Int64[np.ndarray, " n"]:
         kept = _grid_indices(Path(self.path), self.files[member], self.content)[self.members[member].name]
         if len(kept) != self.members[member].points:
-            raise DataError(f"{self.files[member]}: expected the rows by snapshot that {MANIFEST} states, found others.")
+            raise DataError(
+                f"{self.files[member]}: expected the rows by snapshot that {MANIFEST} states, found others."
+            )
         return kept
 
 

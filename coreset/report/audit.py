@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from coreset.report.figure import Section, Table, percent, rounded
+from coreset.report.figure import Section, Table, rounded
 from coreset.report.figures import audit_coverage, audit_gaps, audit_redundancy
+from coreset.report.figures.audit_coverage import share
 from coreset.report.figures.headline import Tile
 from coreset.report.page import render
 
@@ -44,13 +45,15 @@ class AuditPage:
         two_nn = self.figures["dimension"]["two_nn"]
         found = [
             Tile(f"{area['auc']:.4g} {unit}".strip(), "AUC_pr", _interval(area["interval"])),
-            Tile(percent(round(reach["of_all"], 4)), "of the points for 90% of the coverage", f"{reach['points']:,.0f}"),
-            Tile(percent(round(exact["share"], 4)), "of the points are exact copies", f"{exact['copies']:,}"),
-            Tile(percent(round(near["share"], 4)), "of the points have a near duplicate", "of a sample"),
+            Tile(share(reach["of_all"]), "of the points for 90% of the coverage", f"{reach['points']:,.0f}"),
+            Tile(share(exact["share"]), "of the points are exact copies", f"{exact['copies']:,}"),
+            Tile(share(near["share"]), "of the points have a near duplicate", "of a sample"),
         ]
         if two_nn and two_nn[0]["value"] is not None:
             told = _interval([two_nn[0]["low"], two_nn[0]["high"]])
-            found.append(Tile(f"{two_nn[0]['value']:.3g}", f"dimensions of {self.figures['dimension']['features']}", told))
+            found.append(
+                Tile(f"{two_nn[0]['value']:.3g}", f"dimensions of {self.figures['dimension']['features']}", told)
+            )
         return found
 
     @property
@@ -95,8 +98,8 @@ def _sentences(figures: Mapping[str, Any]) -> list[str]:
         f"Random subsets of {_points(reach[0.9])} and {_points(reach[0.99])} reach 90% and 99% of this coverage."
     )
     exact, members = figures["duplicates"]["exact"], figures["duplicates"]["members"]
-    copies = f"{exact['copies']:,} points ({percent(round(exact['share'], 4))}) are exact copies of others"
-    near = f"{percent(round(figures['duplicates']['near']['share'], 3))} have a near duplicate"
+    copies = f"{exact['copies']:,} points ({share(exact['share'])}) are exact copies of others"
+    near = f"{share(figures['duplicates']['near']['share'])} have a near duplicate"
     found.append(f"{copies}, and {near}.")
     doubled = len(members["near"]) + len(members["exact"])
     if doubled:
@@ -124,7 +127,7 @@ def _against_random(random: Mapping[str, Any], unit: str) -> str:
 
 def _points(row: Mapping[str, Any]) -> str:
     few = "fewer than " if row["or_fewer"] else ""
-    return f"{few}{row['points']:,.0f} points ({percent(float(f'{row["of_all"]:.2g}'))})"
+    return f"{few}{row['points']:,.0f} points ({share(row['of_all'])})"
 
 
 def _members(corpus: Mapping[str, Any]) -> str:

@@ -53,7 +53,8 @@ class Asked(Stage):
         member, position = draw(self.points, self.wanted, self.purpose, self.seed)
         path.mkdir()
         features = [
-            self.space.features(self.points, number, position[member == number]) for number in np.unique(member).tolist()
+            self.space.features(self.points, number, position[member == number])
+            for number in np.unique(member).tolist()
         ]
         np.save(path / "member.npy", member)
         np.save(path / "position.npy", position)
@@ -76,7 +77,9 @@ class Drawn:
     def read(cls, artifact: Artifact) -> Drawn:
         """What `Asked` wrote."""
         folder = artifact.path(_PART)
-        return cls(*(np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("member", "position", "features")))
+        return cls(
+            *(np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("member", "position", "features"))
+        )
 
     def groups(self, points: PointSet) -> Int64[np.ndarray, " n"] | None:
         """The number of each point's trajectory; None where there are none."""
@@ -118,7 +121,7 @@ class Strata:
         return sum(min(2, points) for points in self.points)
 
     def shares(self, wanted: int) -> list[int]:
-        """How many points of each: in proportion, two at least, by largest remainders; all add up to `wanted` or more."""
+        """How many points of each: in proportion, two at least, by largest remainders; `wanted` or more in all."""
         total = sum(self.points)
         wanted = min(wanted, total)
         least = [min(2, points) for points in self.points]
@@ -136,9 +139,7 @@ class Strata:
 def draw(points: PointSet, wanted: int, purpose: bytes, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Member and position of the points with the smallest keys of each stratum, ascending."""
     strata = Strata.of(points)
-    of_member = {
-        number: stratum for stratum, members in enumerate(strata.members) for number in members
-    }
+    of_member = {number: stratum for stratum, members in enumerate(strata.members) for number in members}
     shares = strata.shares(wanted)
     held: list[tuple[np.ndarray, ...]] = [(np.empty(0, np.uint64), *np.empty((2, 0), np.int64)) for _ in shares]
     for piece in points.pieces():

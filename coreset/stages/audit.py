@@ -71,9 +71,7 @@ class Nearby:
     def none(cls, levels: int, labellings: int, queries: int, probes: int) -> Nearby:
         """Before any point."""
         by_label = tuple(NearestLabels.none(queries) for _ in range(labellings))
-        return cls(
-            np.full((levels, queries), np.inf), by_label, np.full(probes, np.inf), NearestLabels.none(probes)
-        )
+        return cls(np.full((levels, queries), np.inf), by_label, np.full(probes, np.inf), NearestLabels.none(probes))
 
     def merge(self, other: Nearby) -> Nearby:
         """Of the points of both; in any order the same."""

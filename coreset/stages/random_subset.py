@@ -100,6 +100,8 @@ _EXACT = 2**22
 
 def random_distances(artifact: Artifact) -> np.ndarray:
     """The distance of each query to the subset."""
-    shards = [np.load(inside(artifact.folder, next(iter(each["files"]))), allow_pickle=False) for each in artifact.shards]
+    shards = [
+        np.load(inside(artifact.folder, next(iter(each["files"]))), allow_pickle=False) for each in artifact.shards
+    ]
     least: np.ndarray = np.minimum.reduce(shards)
     return least

@@ -1,4 +1,4 @@
-"""The space in which points are compared: their features as they are, or what the last hidden layer of a network sees."""
+"""The space in which points are compared: their features, or what the last hidden layer of a network makes of them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ class Space:
 
     @classmethod
     def of(cls, network: Path | None) -> Space:
-        """The space of a checkpoint. Raises RequestError where there is none, DataError for a file that is no network."""
+        """The space of a checkpoint. Raises RequestError where there is none, DataError for what is no network."""
         if network is None:
             return cls()
         if not network.is_file():
-            raise RequestError(f"--network: expected a checkpoint of a network (.safetensors), found none at {network}.")
+            raise RequestError(
+                f"--network: expected a checkpoint of a network (.safetensors), found none at {network}."
+            )
         found = cls(network.absolute(), sha256_file(network))
         found.model()
         return found
@@ -78,6 +80,7 @@ def _model(network: Path, content: str) -> Model:
 def _embedded(model: Model, features: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n h"]:
     import torch
 
+    torch.set_num_threads(1)  # the bits depend on how many there are
     hidden = model.network[:-2]
     found = np.empty((len(features), model.architecture.hidden[-1]), np.float32)
     block = np.zeros((_BLOCK, features.shape[1]), np.float32)

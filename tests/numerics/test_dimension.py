@@ -18,7 +18,7 @@ def test_both_estimates_find_the_dimension_of_a_cube(dimensions: int) -> None:
     rows = flat(dimensions, 4000)
     linear, local = participation_ratio(rows), two_nn(rows)
     assert linear.value == pytest.approx(dimensions, rel=0.03)
-    assert local.value == pytest.approx(dimensions, rel=0.06)
+    assert local.value == pytest.approx(dimensions, rel=0.08)
     assert linear.low < linear.value < linear.high
 
 
@@ -35,14 +35,14 @@ def test_two_nn_sees_that_a_spiral_is_a_line_and_the_participation_ratio_does_no
     assert participation_ratio(rows).value > 1.8
 
 
-def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+def test_intervals_cover_the_truth_in_nine_sets_of_ten() -> None:
     # A torus, for at the faces of a cube neighbours are missing.
     hits = 0
     for seed in range(200):
         angles = np.random.default_rng(seed).random((150, 2)) * 2 * np.pi
         found = two_nn(np.concatenate([np.cos(angles), np.sin(angles)], axis=1))
         hits += found.low <= 2 <= found.high
-    assert 180 <= hits <= 199
+    assert 170 <= hits <= 190
 
 
 def test_the_intervals_of_groups_are_wider_where_groups_differ() -> None:

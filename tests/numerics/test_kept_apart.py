@@ -23,9 +23,7 @@ def one_by_one(rows: np.ndarray, radius: float) -> list[int]:
 
 @pytest.mark.parametrize("radius", [0.0, 0.4, 1.0, 9.0])
 @pytest.mark.parametrize("together", [7, 64, 1024])
-def test_is_that_of_one_by_one_in_any_batches(
-    radius: float, together: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_is_that_of_one_by_one_in_any_batches(radius: float, together: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TOGETHER", together)
     rows = np.concatenate([cloud(300, 0), cloud(40, 0)])  # 40 stand twice
     expected = one_by_one(rows, radius)

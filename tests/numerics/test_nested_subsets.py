@@ -40,7 +40,7 @@ def test_points_to_reach_a_share_are_exact_for_a_power_law(power: float) -> None
     areas = [size**-power for size in sizes]
     for share in (0.5, 0.9, 0.95, 0.99):
         assert to_reach(sizes, areas, share) == pytest.approx(sizes[-1] * share ** (1 / power))
-    assert to_reach(sizes, areas, 1.0) == sizes[-1]
+    assert to_reach(sizes, areas, 1.0) == pytest.approx(sizes[-1])
 
 
 def test_of_copies_a_small_subset_is_enough() -> None:

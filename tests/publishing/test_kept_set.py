@@ -1,6 +1,5 @@
 """A coreset as a point set, and audited against the corpus that it comes from."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

@@ -39,7 +39,12 @@ def page(
 ) -> Path:
     folder = tmp_path_factory.mktemp("report")
     if request.param == "audit":
-        names = [f"{role}/s{i}_T{100 * i + 100:04d}_{frame}" for role in ("train", "test") for i in (1, 2) for frame in (0, 1)]
+        names = [
+            f"{role}/s{i}_T{100 * i + 100:04d}_{frame}"
+            for role in ("train", "test")
+            for i in (1, 2)
+            for frame in (0, 1)
+        ]
         write_gaussians(folder / "grids.zarr", [*names, "test/mg_T0700"], points=8)
         points, reference = (
             open_points(str(folder / "grids.zarr"), "", f"{role}/*", neighbours=4) for role in ("train", "test")

@@ -13,6 +13,11 @@ BARS = 40
 """Labels of one kind that are drawn: of more, those that add the most and the least."""
 
 
+def share(value: float, digits: int = 2) -> str:
+    """A share in percent, to so many significant digits."""
+    return percent(float(f"{value:.{digits}g}"))
+
+
 def unit_of(figures: Mapping[str, Any]) -> str:
     """Of distances, with a space before it."""
     unit = figures["corpus"]["unit"]
@@ -28,7 +33,7 @@ def axis(figures: Mapping[str, Any], what: str) -> dict[str, Any]:
 def section(figures: dict[str, Any]) -> Section:
     """AUC_pr and the p–r curve."""
     seen = {
-        "nothing": "Queries are points of the reference; one that the corpus holds too counts as covered at distance 0.",
+        "nothing": "Queries are points of the reference; one that the corpus holds too has distance 0.",
         "trajectory": "Queries are points of the corpus itself; none counts the points of its own trajectory.",
         "point": "Queries are points of the corpus itself; none counts itself.",
     }[figures["left_out"]]
@@ -75,7 +80,9 @@ def _curve(figures: dict[str, Any]) -> Figure:
 
 def _areas(figures: dict[str, Any]) -> Table:
     area, random = figures["coverage"], figures["random"]
-    rows = [("the corpus", f"{figures['corpus']['points']:,}", f"{area['auc']:.4g}", interval(*area["interval"]), "", "")]
+    rows = [
+        ("the corpus", f"{figures['corpus']['points']:,}", f"{area['auc']:.4g}", interval(*area["interval"]), "", "")
+    ]
     told = ""
     if random is not None:
         of = "random points of the reference" if random["of"] == "reference" else "random points of the corpus"
@@ -171,8 +178,8 @@ def _reach(figures: dict[str, Any]) -> Table:
         (
             percent(row["share"]),
             f"{'fewer than ' if row['or_fewer'] else ''}{row['points']:,.0f}",
-            percent(float(f"{row['of_all']:.3g}")),
-            percent(float(f"{1 - row['of_all']:.3g}")),
+            share(row["of_all"], 3),
+            share(1 - row["of_all"], 3),
         )
         for row in figures["size"]["reach"]
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from coreset.report.figure import Choice, Figure, Section, Table, percent, plot, rounded
+from coreset.report.figure import Choice, Figure, Section, Table, plot, rounded
 from coreset.report.figures.atoms import PLAIN_AXES, scaffold
-from coreset.report.figures.audit_coverage import unit_of
+from coreset.report.figures.audit_coverage import share, unit_of
 
 ROWS = 20
 SCALE = [[0.0, "#d7e6f2"], [0.35, "#56B4E9"], [0.7, "#E69F00"], [1.0, "#B22222"]]
@@ -82,7 +82,9 @@ def _space(figures: Mapping[str, Any]) -> Figure:
             hovertemplate="%{x:.2f}, %{y:.2f}, %{z:.2f} Bohr: distance %{customdata[3]:.3g}<extra></extra>",
         )
         entry = {key: view[key] for key in ("cell", "positions", "numbers")}
-        figure.add_traces([trace.update(meta={"snapshot": view["snapshot"], "csv": "no"}) for trace in scaffold(entry, {})])
+        figure.add_traces(
+            [trace.update(meta={"snapshot": view["snapshot"], "csv": "no"}) for trace in scaffold(entry, {})]
+        )
     figure.update_layout(
         scene={**PLAIN_AXES, **_scene()}, margin={"l": 0, "r": 0, "t": 0, "b": 0}, legend={"y": 0.0, "yanchor": "top"}
     )
@@ -137,7 +139,7 @@ def _map(figures: Mapping[str, Any]) -> Figure:
         "map",
         "Where in the space of features",
         "Corpus and queries along the three directions in which the corpus spreads most, which hold "
-        f"{percent(round(found['explained'], 3))} of its variance; the farthest queries are all shown, of the others some. "
+        f"{share(found['explained'], 3)} of its variance; the farthest queries are all shown, of the others some. "
         "What lies apart here is apart; what lies together may still differ in other directions.",
         figures["command"],
         "Corpus and queries on the three main axes of the corpus, queries by distance",
@@ -156,10 +158,13 @@ def _regions(figures: Mapping[str, Any]) -> Table:
         kind = "snapshot" if "snapshot" in region else "file"
         row = [f"{region[kind]}, point {region['index']:,}"]
         if atoms:
-            row += [", ".join(f"{region[axis]:.2f}" for axis in "xyz"), f"{region['species']} at {region['from_atom']:.2f}"]
+            row += [
+                ", ".join(f"{region[axis]:.2f}" for axis in "xyz"),
+                f"{region['species']} at {region['from_atom']:.2f}",
+            ]
         else:
             row += [", ".join(f"{each['feature']} {each['deviations']:+.1f} σ" for each in region["unusual"])]
-        rows.append((*row, f"{region['distance']:.4g}", f"{region['queries']:,}", percent(float(f"{region['share']:.2g}"))))
+        rows.append((*row, f"{region['distance']:.4g}", f"{region['queries']:,}", share(region["share"])))
     return Table(
         "regions",
         "The least covered regions",
@@ -177,7 +182,7 @@ def _helpful(figures: Mapping[str, Any]) -> Table:
         (
             each["name"],
             rounded(each["fall"]),
-            percent(float(f"{each['fall'] / area:.2g}")) if area else "",
+            share(each["fall"] / area) if area else "",
             f"{each['auc']:.4g}",
         )
         for each in figures["uncovered"]["helpful"]
@@ -205,7 +210,7 @@ def _members(figures: Mapping[str, Any]) -> Table:
             f"{each['queries']:,}",
             f"{each['mean']:.4g}",
             f"{each['largest']:.4g}",
-            percent(float(f"{each['share']:.2g}")),
+            share(each["share"]),
         )
         for each in members[:ROWS]
     )

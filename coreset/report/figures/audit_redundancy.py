@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from coreset.report.figure import Section, Table, percent
-from coreset.report.figures.audit_coverage import interval, unit_of
+from coreset.report.figure import Section, Table
+from coreset.report.figures.audit_coverage import interval, share, unit_of
 
 ROWS = 20
 
@@ -34,11 +34,16 @@ def section(figures: dict[str, Any]) -> Section:
 def _kinds(figures: Mapping[str, Any]) -> Table:
     exact, near, unit = figures["duplicates"]["exact"], figures["duplicates"]["near"], unit_of(figures)
     rows = (
-        ("exact copies of another point", f"{exact['copies']:,}", percent(float(f"{exact['share']:.3g}")), "all points"),
+        (
+            "exact copies of another point",
+            f"{exact['copies']:,}",
+            share(exact["share"], 3),
+            "all points",
+        ),
         (
             f"another point within {near['threshold']:.3g}{unit}",
             "",
-            f"{percent(float(f'{near["share"]:.3g}'))} {interval(near['low'], near['high'])}",
+            f"{share(near['share'], 3)} {interval(near['low'], near['high'])}",
             f"a sample of {near['probes']:,}",
         ),
     )
@@ -102,7 +107,9 @@ def _members(figures: Mapping[str, Any]) -> Table:
 def section_dimension(figures: dict[str, Any]) -> Section:
     """The participation ratio and TwoNN."""
     found, ratio = figures["dimension"], figures["dimension"]["participation_ratio"]
-    rows = [("participation ratio", _number(ratio["value"]), interval(ratio["low"], ratio["high"]), f"{ratio['points']:,}")]
+    rows = [
+        ("participation ratio", _number(ratio["value"]), interval(ratio["low"], ratio["high"]), f"{ratio['points']:,}")
+    ]
     rows += [
         ("TwoNN", _number(each["value"]), interval(each["low"], each["high"]), f"{each['points']:,}")
         for each in found["two_nn"]
