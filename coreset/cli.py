@@ -443,8 +443,8 @@ def extend(
         click.echo(json.dumps(figures, indent=1))
     else:
         click.echo(
-            f"{_shown(destination)}: {figures['rows']:,} rows; {figures['added']:,} of {figures['points']:,} new points are "
-            f"farther than {figures['radius']:.4g} from all that is kept ({figures['snapshots']} new snapshots)"
+            f"{_shown(destination)}: {figures['rows']:,} rows; {figures['added']:,} of {figures['points']:,} new "
+            f"points, of {figures['snapshots']} snapshots, are farther than {figures['radius']:.4g} from what is kept"
         )
 
 

@@ -59,8 +59,8 @@ class Extension:
         for snapshot in fresh:
             if snapshot.name in dataset.known:
                 raise RequestError(
-                    f"{new.corpus}: {snapshot.name}: expected a name that is new to {dataset.path}, found that of another "
-                    "snapshot there; give the new one another name."
+                    f"{new.corpus}: {snapshot.name}: expected a name that is new to {dataset.path}, found that of "
+                    "another snapshot there; give the new one another name."
                 )
         if not fresh:
             raise RequestError(f"{new.corpus}: expected snapshots that {dataset.path} does not know, found none.")
@@ -147,8 +147,8 @@ def _card(dataset: Dataset, figures: dict[str, Any]) -> str:
 ## Extension
 
 {figures["added"]:,} of {figures["points"]:,} points of {figures["snapshots"]} further snapshots were added: each is
-farther than {figures["radius"]:.6g} from every point that was kept before it, in the space of descriptors. Their score and
-stratum are null, and their weight is 1. `manifest.json` states both sources.
+farther than {figures["radius"]:.6g} from every point that was kept before it, in the space of descriptors. Their score
+and stratum are null, and their weight is 1. `manifest.json` states both sources.
 """
 
 

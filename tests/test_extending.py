@@ -25,7 +25,7 @@ from coreset.stages.extraction import Extraction
 from coreset.stages.selection import Selection
 
 DESCRIPTOR = Descriptor(neighbours=4)
-RADIUS = 2.5
+RADIUS = 3.5
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def random_peer(found: Audited) -> dict[str, Any] | None:
 def against_size(found: Audited) -> dict[str, Any]:
     """AUC_pr of nested random subsets, and how many points reach a share of the coverage of all."""
     groups = found.queries.groups(found.audit.asked_of)
-    rows = []
+    rows = list[dict[str, Any]]()
     for points, squared in zip(found.compared.figures["sizes"], of_subsets(found.nearby.by_level), strict=True):
         if np.isfinite(squared).all() and not (rows and rows[-1]["points"] == points):
             rows.append({"points": points, **estimate(mean_over_queries(np.sqrt(squared)[None], groups))})

@@ -101,8 +101,8 @@ def _by_species(found: Audited, distances: np.ndarray) -> list[dict[str, Any]]:
 def _helpful(found: Audited, rows: np.ndarray, distances: np.ndarray) -> list[dict[str, Any]]:
     """Which members of the reference would lower AUC_pr most if their points were added, the best first.
 
-    Their queries stand for all their points, so the fall is at least the one told. Nothing without a reference, whose
-    members the corpus has already.
+    Their queries stand for all their points, so the fall is at least the one told; `others` is that over the queries of
+    all other members. Nothing without a reference: its own members the corpus has already.
     """
     reference = found.audit.reference
     if reference is None or len(reference.members) < 2:
@@ -115,11 +115,13 @@ def _helpful(found: Audited, rows: np.ndarray, distances: np.ndarray) -> list[di
     number = np.full(len(reference.members), len(candidates))
     number[candidates] = np.arange(len(candidates))
     to_each = to_labels(rows[order], number[member], len(candidates) + 1)[: len(candidates)]
-    chosen = most_helpful(distances[order], to_each, HELPFUL)
-    return [
-        {"name": reference.members[candidates[label]].name, "fall": fall, "auc": after, "queries": len(order)}
-        for label, fall, after in chosen
-    ]
+    told, now = [], distances[order]
+    for label, fall, after in most_helpful(now, to_each, HELPFUL):
+        then, others = np.minimum(now, to_each[label]), member != candidates[label]
+        gained = {"fall": fall, "auc": after, "others": float((now - then)[others].mean()) if others.any() else 0.0}
+        told.append({"name": reference.members[candidates[label]].name, **gained, "queries": len(order)})
+        now = then
+    return told
 
 
 def _views(found: Audited, distances: np.ndarray, regions: list[Region]) -> list[dict[str, Any]]:

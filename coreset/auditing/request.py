@@ -86,7 +86,8 @@ class Audited:
 
     def scaled(self, drawn: Drawn) -> np.ndarray:
         """Features as they are compared."""
-        return drawn.features / self.scale
+        scaled: np.ndarray = drawn.features / self.scale
+        return scaled
 
 
 def run(audit: Audit, materialize: Materialize) -> Audited:

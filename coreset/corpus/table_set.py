@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import fsspec
@@ -120,7 +120,7 @@ def _sha256(path: str) -> str:
     for file in files:
         size = filesystem.size(file)
         digest.update(f"{file[len(root) :]}\0{size}\0".encode())
-        with patiently(lambda file=file: filesystem.open(file, "rb")) as opened:
+        with patiently(partial(filesystem.open, file, "rb")) as opened:
             while content := opened.read(_BUFFER):
                 digest.update(content)
     return digest.hexdigest()

@@ -44,7 +44,7 @@ def to_labels(queries: Float[np.ndarray, "q d"], labels: Int[np.ndarray, " q"], 
     norms = np.square(rows).sum(axis=1)
     order = np.argsort(labels, kind="stable")
     bounds = np.searchsorted(labels[order], np.arange(count + 1))
-    found = np.full((count, len(rows)), np.inf)
+    found: Float[np.ndarray, "l q"] = np.full((count, len(rows)), np.inf)
     for start in range(0, len(rows), _ROWS):
         some = slice(start, start + _ROWS)
         squared = norms[some, None] + norms[order][None, :] - 2 * (rows[some] @ rows[order].T)

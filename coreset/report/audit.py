@@ -98,7 +98,9 @@ def _sentences(figures: Mapping[str, Any]) -> list[str]:
         f"Random subsets of {_points(reach[0.9])} and {_points(reach[0.99])} reach 90% and 99% of this coverage."
     )
     exact, members = figures["duplicates"]["exact"], figures["duplicates"]["members"]
-    copies = f"{exact['copies']:,} points ({share(exact['share'])}) are exact copies of others"
+    copies = "No point is an exact copy of another"
+    if exact["copies"]:
+        copies = f"{exact['copies']:,} points ({share(exact['share'])}) are exact copies of others"
     near = f"{share(figures['duplicates']['near']['share'])} have a near duplicate"
     found.append(f"{copies}, and {near}.")
     doubled = len(members["near"]) + len(members["exact"])
@@ -116,12 +118,13 @@ def _sentences(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _against_random(random: Mapping[str, Any], unit: str) -> str:
-    peer = "points of the reference" if random["of"] == "reference" else "of its own points"
-    verdict = {"lower": "better than", "higher": "worse than", "tie": "as well as"}[random["difference"]["verdict"]]
+    points = f"{random['points']:,}"
+    peer = f"{points} random points of the reference" if random["of"] == "reference" else "a random half of its points"
+    verdict = {"lower": "better than", "higher": "worse than", "tie": "as good as"}[random["difference"]["verdict"]]
     return (
-        f"That is {verdict} {random['points']:,} random {peer} do ({random['value']:.4g}{unit})."
+        f"That is {verdict} for {peer} ({random['value']:.4g}{unit})."
         if random["difference"]["low"] is not None
-        else f"For {random['points']:,} random {peer} it is {random['value']:.4g}{unit}."
+        else f"For {peer} it is {random['value']:.4g}{unit}."
     )
 
 

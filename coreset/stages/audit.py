@@ -44,7 +44,7 @@ def labellings(points: PointSet) -> list[Labelling]:
         values["trajectory"] = [member.group for member in points.members]
     for kind in sorted({kind for member in points.members for kind in member.labels}):
         values[kind] = [member.labels.get(kind) for member in points.members]
-    found = []
+    found = list[Labelling]()
     for kind, of_member in values.items():
         names = list(dict.fromkeys(str(value) for value in of_member))
         number = {name: i for i, name in enumerate(names)}
@@ -191,7 +191,7 @@ class Scan(Stage):
 
     def _bound(self, found: Nearby, member: int, level: int) -> Float[np.ndarray, " q"]:
         """Above which squared distance a point of this member and level changes nothing for a query."""
-        bound = found.by_level[level]
+        bound: Float[np.ndarray, " q"] = found.by_level[level]
         for labelling, nearest in zip(self.labellings, found.by_label, strict=True):
             bound = np.maximum(bound, nearest.bound(labelling.of_member[member]))
         return bound

@@ -228,6 +228,8 @@ def test_a_snapshot_unlike_all_others_is_named_with_atom_and_place_and_helps_mos
     names = np.repeat([each.name for each in trajectories.select("test/*")], 125)
     after = np.minimum(without, cdist(queries, queries[names == "test/mg_T0700"]).min(axis=1))
     assert helpful[0]["fall"] == pytest.approx((without - after).mean(), rel=1e-6)
+    others = names != "test/mg_T0700"
+    assert helpful[0]["others"] == pytest.approx((without - after)[others].mean(), abs=1e-6)
     assert {each["species"] for each in found["uncovered"]["species"]} == {"Al", "Mg"}
     assert found["uncovered"]["members"][0]["name"] == "test/mg_T0700"
 

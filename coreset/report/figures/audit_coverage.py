@@ -69,8 +69,8 @@ def _curve(figures: dict[str, Any]) -> Figure:
     return Figure(
         "curve",
         "p-partial r-cover",
-        f"A share p of the queries has a point of the corpus within the distance r. The area under the curve is AUC_pr, "
-        f"{area['auc']:.4g}{unit_of(figures)} (dashed: the mean). The right end is the worst covered query, at "
+        f"A share p of the queries has a point of the corpus within the distance r. The area under the curve is "
+        f"AUC_pr, {area['auc']:.4g}{unit_of(figures)} (dashed: the mean). The right end is the worst covered query, at "
         f"{area['largest']:.4g}; {percent(round(area['at_zero'], 4))} of the queries equal a point of the corpus.",
         figures["command"],
         f"Distance within which a share of the queries is covered; the mean is {area['auc']:.4g}",
@@ -104,8 +104,8 @@ def _areas(figures: dict[str, Any]) -> Table:
     return Table(
         "areas",
         f"AUC_pr{',' + unit_of(figures) if unit_of(figures) else ''}",
-        f"{told}Intervals of 95% are over trajectories, or over queries where there are none; the difference, the corpus "
-        f"less the peer, is paired query by query. {area['queries']:,} queries.{sampled}",
+        f"{told}Intervals of 95% are over trajectories, or over queries where there are none; the difference, the "
+        f"corpus less the peer, is paired query by query. {area['queries']:,} queries.{sampled}",
         figures["command"],
         ("points", "number", "AUC_pr", "95% interval", "difference", "verdict"),
         tuple(rows),
@@ -121,9 +121,10 @@ def section_size(figures: dict[str, Any]) -> Section:
     """How many points reach which coverage, drawn and chosen."""
     return Section(
         "size",
-        "How many points are enough",
+        "Size",
         "The coverage of a subset is AUC_pr of the whole corpus over that of the subset: 100% for the whole, 50% where "
-        "the nearest point is twice as far on average.",
+        "the nearest point is twice as far on average. In many dimensions all distances are alike, and even few points "
+        "reach much of it.",
         (_sizes(figures), _reach(figures), _chosen(figures)),
     )
 
@@ -219,9 +220,9 @@ def _chosen(figures: dict[str, Any]) -> Figure:
     return Figure(
         "chosen",
         "Chosen or drawn",
-        f"How well so many points cover a sample of {found[0]['of']:,} points of the corpus, drawn at random or each chosen "
-        "as the one farthest from those before. Where the curves part, a choice is worth its work: farthest first is for "
-        "the largest distance, and may well lose in the mean.",
+        f"How well so many points cover a sample of {found[0]['of']:,} points of the corpus, drawn at random or each "
+        "chosen as the one farthest from those before. Where the curves part, a choice is worth its work: farthest "
+        "first is for the largest distance, and may well lose in the mean.",
         figures["command"],
         "Distance against the number of points, drawn and chosen",
         figure,
@@ -233,7 +234,7 @@ def section_contribution(figures: dict[str, Any]) -> Section:
     """What each part of the corpus adds that no other does."""
     return Section(
         "contribution",
-        "What each part adds",
+        "Parts",
         "How much worse the queries would be covered without a part of the corpus, all others kept. A part that adds "
         "nothing could be dropped whole; two that repeat each other both seem to add nothing, so drop one at a time.",
         (_bars(figures),) if figures["contribution"] else (),
@@ -271,7 +272,7 @@ def _bars(figures: dict[str, Any]) -> Figure:
             )
         )
     figure.update_layout(
-        xaxis={"title": {"text": "rise of AUC_pr without it"}, "tickformat": ".1%", "rangemode": "tozero"},
+        xaxis={"title": {"text": "rise of AUC_pr without it"}, "tickformat": ".2~%", "rangemode": "tozero"},
         yaxis={"automargin": True, "type": "category", "tickfont": {"size": 11}},
         bargap=0.25,
     )
@@ -279,8 +280,8 @@ def _bars(figures: dict[str, Any]) -> Figure:
     return Figure(
         "adds",
         "Rise of AUC_pr without each part",
-        "The exact rise if all points of that part were left out, as a share of AUC_pr; of many parts those that add the "
-        "most and the least. The CSV has the points of each and the share of the queries that it is nearest to.",
+        "The exact rise if all points of that part were left out, as a share of AUC_pr; of many parts those that add "
+        "the most and the least. The CSV has the points of each and the share of the queries that it is nearest to.",
         figures["command"],
         f"Rise of AUC_pr without each {kinds[0]}",
         figure,

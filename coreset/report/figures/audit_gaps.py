@@ -12,7 +12,7 @@ from coreset.report.figures.atoms import PLAIN_AXES, scaffold
 from coreset.report.figures.audit_coverage import share, unit_of
 
 ROWS = 20
-SCALE = [[0.0, "#d7e6f2"], [0.35, "#56B4E9"], [0.7, "#E69F00"], [1.0, "#B22222"]]
+SCALE = [[0.0, "#56B4E9"], [0.5, "#b088c0"], [1.0, "#B22222"]]
 
 
 def section(figures: dict[str, Any]) -> Section:
@@ -31,7 +31,7 @@ def section(figures: dict[str, Any]) -> Section:
         items.append(_species(figures))
     return Section(
         "uncovered",
-        "What is not covered",
+        "Not covered",
         "Where queries lie farthest from the corpus: there it has nothing like them, and a model trained on it "
         "extrapolates.",
         tuple(items),
@@ -55,19 +55,25 @@ def _scene(camera: float = 1.0) -> dict[str, Any]:
     return {"aspectmode": "data", "camera": {"eye": eye, "center": {"x": 0, "y": 0, "z": -0.12}}}
 
 
-def _marks(distances: list[float], largest: float, label: str, **style: Any) -> dict[str, Any]:
+def _marks(distances: list[float], ends: tuple[float, float], label: str, **style: Any) -> dict[str, Any]:
     bar = {"title": {"text": label, "side": "right"}, "thickness": 12, "len": 0.7, "outlinewidth": 0}
-    return {"color": distances, "cmin": 0.0, "cmax": largest, "colorscale": SCALE, "colorbar": bar, **style}
+    return {"color": distances, "cmin": ends[0], "cmax": ends[1], "colorscale": SCALE, "colorbar": bar, **style}
+
+
+def _ends(distances: list[float]) -> tuple[float, float]:
+    """The ends of a scale of colours."""
+    least, largest = min(distances), max(distances)
+    return least, largest if largest > least else least + 1.0
 
 
 def _space(figures: Mapping[str, Any]) -> Figure:
     views, unit = figures["uncovered"]["views"], unit_of(figures)
-    largest = max(max(view["distances"]) for view in views) or 1.0
+    least, largest = _ends([distance for view in views for distance in view["distances"]])
     figure = plot(("x, Bohr", "y, Bohr", "z, Bohr", "distance"))
     for view in views:
         at, distances = np.array(view["points"]), np.array(view["distances"])
         rows = np.column_stack([at, distances]).round(5).tolist()
-        size = (3 + 9 * distances / largest).round(1).tolist()
+        size = (3 + 7 * (distances - least) / (largest - least)).round(1).tolist()
         label = f"distance,{unit}" if unit else "distance"
         figure.add_scatter3d(
             x=at[:, 0].tolist(),
@@ -75,7 +81,7 @@ def _space(figures: Mapping[str, Any]) -> Figure:
             z=at[:, 2].tolist(),
             mode="markers",
             name="queries",
-            marker=_marks(distances.round(5).tolist(), largest, label, size=size, opacity=0.85),
+            marker=_marks(distances.round(5).tolist(), (least, largest), label, size=size, opacity=0.85),
             customdata=rows,
             meta={"snapshot": view["snapshot"]},
             showlegend=False,
@@ -107,7 +113,7 @@ def _map(figures: Mapping[str, Any]) -> Figure:
     figure = plot(("first axis", "second axis", "third axis", "distance"))
     corpus, queries, distances = (np.array(found[key]) for key in ("corpus", "queries", "distances"))
     corpus, queries = (np.pad(each, ((0, 0), (0, max(0, 3 - each.shape[1])))) for each in (corpus, queries))
-    largest = float(distances.max()) or 1.0
+    ends = _ends(found["distances"])
     label = f"distance,{unit_of(figures)}" if unit_of(figures) else "distance"
     figure.add_scatter3d(
         x=corpus[:, 0].tolist(),
@@ -125,7 +131,7 @@ def _map(figures: Mapping[str, Any]) -> Figure:
         z=queries[:, 2].tolist(),
         mode="markers",
         name="queries",
-        marker=_marks(distances.round(5).tolist(), largest, label, size=3.5, opacity=0.9),
+        marker=_marks(distances.round(5).tolist(), ends, label, size=3.5, opacity=0.9),
         customdata=np.column_stack([queries, distances]).round(5).tolist(),
         hovertemplate="distance %{customdata[3]:.3g}<extra></extra>",
     )
@@ -168,8 +174,8 @@ def _regions(figures: Mapping[str, Any]) -> Table:
     return Table(
         "regions",
         "The least covered regions",
-        "A region is an empty ball: its centre is the query farthest from the corpus, its radius that distance, so no point "
-        "of the corpus lies in it; the queries within belong to it. The next begins with the farthest query outside.",
+        "A region is an empty ball: its centre is the query farthest from the corpus, its radius that distance, so no "
+        "point of the corpus lies in it; the queries within belong to it. The next begins with the farthest outside.",
         figures["command"],
         (*head, f"radius{',' + unit if unit else ''}", "queries in it", "of all"),
         tuple(rows),
@@ -182,6 +188,7 @@ def _helpful(figures: Mapping[str, Any]) -> Table:
         (
             each["name"],
             rounded(each["fall"]),
+            rounded(each["others"]),
             share(each["fall"] / area) if area else "",
             f"{each['auc']:.4g}",
         )
@@ -191,10 +198,10 @@ def _helpful(figures: Mapping[str, Any]) -> Table:
         "helpful",
         "What would help most",
         "Parts of the reference in the order in which adding them to the corpus lowers AUC_pr most, each beside those "
-        "before it. Only their queries stand for them here, so the true fall is at least this; calculations like these "
-        "are the ones to make next.",
+        "before it. Only their queries stand for them, so the true fall is larger. What a part does for all others "
+        "tells whether it is of use beyond itself; calculations like these are the ones to make next.",
         figures["command"],
-        ("add", "AUC_pr falls by", "of AUC_pr", "AUC_pr then"),
+        ("add", "AUC_pr falls by", "that of all others by", "of AUC_pr", "AUC_pr then"),
         rows,
     )
 

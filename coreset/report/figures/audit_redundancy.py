@@ -25,8 +25,8 @@ def section(figures: dict[str, Any]) -> Section:
     return Section(
         "duplicates",
         "Duplicates",
-        "Points whose features equal another's to the last bit, points that nearly do, and whole snapshots or files that "
-        "stand twice.",
+        "Points whose features equal another's to the last bit, points that nearly do, and whole snapshots or files "
+        "that stand twice.",
         tuple(items),
     )
 
@@ -50,8 +50,8 @@ def _kinds(figures: Mapping[str, Any]) -> Table:
     return Table(
         "copies",
         "Points that stand twice",
-        f"Near is within {near['factor']:g} of the median spacing, {near['spacing']:.3g}{unit}: the distance from a point "
-        "to its nearest other point that is not equal to it.",
+        f"Near is within {near['factor']:g} of the median spacing, {near['spacing']:.3g}{unit}: the distance from a "
+        "point to its nearest other point that is not equal to it.",
         figures["command"],
         ("what", "points", "share", "of"),
         rows,
@@ -117,9 +117,10 @@ def section_dimension(figures: dict[str, Any]) -> Section:
     table = Table(
         "dimensions",
         "Effective dimension",
-        "The participation ratio counts the directions in which the points spread, as the covariance sees them. TwoNN looks "
-        "at the two nearest neighbours of each point, so it sees curved shapes, on the scale of a sample's spacing: of "
-        "fewer points a coarser one. Where its values differ by more than their intervals, the dimension depends on scale.",
+        "The participation ratio counts the directions in which the points spread, as the covariance sees them. TwoNN "
+        "looks at the two nearest neighbours of each point, so it sees curved shapes, on the scale of a sample's "
+        "spacing: of fewer points a coarser one. Where its values differ by more than their intervals, the dimension "
+        "depends on scale.",
         figures["command"],
         ("estimate", "dimensions", "95% interval", "points"),
         tuple(rows),
