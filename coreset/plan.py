@@ -118,6 +118,7 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
     entries = {stage.digest: (stage, done) for stage, done in ledger.entries}.values()
     return {
         "name": pipeline.job.name,
+        "table": train.layout is not None,
         "points": {
             "train": train.points,
             "validation": pipeline.split.validation.points,
