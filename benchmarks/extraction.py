@@ -80,7 +80,7 @@ def _seconds(stage: Extraction, folder: Path, rounds: int) -> Any:
 
     def read_and_write() -> None:
         corpus = Corpus.open(stage.train.corpus)
-        for snapshot in stage.train.snapshots:
+        for snapshot in stage.train.grids:
             corpus.density(snapshot)
         write()
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from coreset.artifacts.stage import Stage
 from coreset.atomic import parse_json, write_json
 from coreset.config import Job
 from coreset.corpus.snapshot import content_digest
-from coreset.corpus.split import SnapshotSet, Split
+from coreset.corpus.split import Features, SnapshotSet, Split
 from coreset.corpus.store import Corpus, finish, write_snapshot
+from coreset.corpus.table_corpus import Layout
 from coreset.learning.slabs import SLAB
 from coreset.stages.coverage import MOST, Coverage
 from coreset.stages.evaluation import Evaluation
@@ -121,7 +122,11 @@ def _rate(saved: Any) -> float:
 
 
 def calibrate(job: Job, split: Split, executor: Executor, workers: int) -> Rates:
-    """Measures this machine on a miniature of the job, stores the rates and returns them."""
+    """Measures this machine on a miniature of the job, stores the rates and returns them.
+
+    Raises RequestError for the job of a table.
+    """
+    _ = split.train.grids  # the miniature is made of atoms
     begin = time.perf_counter()
     executor.scan(_nothing, range(workers), max)
     ray = time.perf_counter() - begin
@@ -208,7 +213,7 @@ class _Miniature:
         covered = self._coverage(selections, describe)
         evaluated = self._evaluation(models, describe)
         places = {"actor": scored, "task": selected, "train": trained}
-        whole = self._describe(self.split.train) / _relative(self.pipeline.descriptor.neighbours)
+        whole = self._describe(self.split.train) / _relative(self.job.descriptor.neighbours)
         return Rates(
             training=trained["rate"],
             scoring=scored["rate"],
@@ -347,8 +352,9 @@ class _Miniature:
         most = max(_FEW, round(_PART / (4 * self.multiplications * min(self.job.score.seeds, 2))))
         corpus = Corpus.open(self.split.train.corpus)
         root, names = self.folder / "corpus.zarr", []
+        snapshots = self.split.train.grids
         for number in range(_QUEUE * self.workers):
-            snapshot = self.split.train.snapshots[number % len(self.split.train.snapshots)]
+            snapshot = snapshots[number % len(snapshots)]
             step = math.ceil((snapshot.points / most) ** (1 / 3))
             density = corpus.density(snapshot, 0, snapshot.points).reshape(snapshot.grid)[::step, ::step, ::step]
             # So that two copies of one snapshot differ.
@@ -358,15 +364,16 @@ class _Miniature:
             made = replace(snapshot, name=names[-1], grid=density.shape, digest=digest)
             write_snapshot(root, made, density)
         finish(root, names)
-        snapshots = Corpus.open(root).snapshots
-        train, held_out = SnapshotSet(str(root), snapshots), SnapshotSet(str(root), snapshots[:1])
+        made_of = Corpus.open(root).snapshots
+        train, held_out = SnapshotSet(str(root), made_of), SnapshotSet(str(root), made_of[:1])
         return Pipeline(self.job, Split(train, held_out, {}), lambda stages: [])
 
 
-def multiplications(job: Job) -> int:
-    """Multiply-adds of one forward pass of the job's network, Σ n_in n_out."""
-    widths = (job.descriptor.resolve().length, *job.network.hidden, 1)
-    return sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+def multiplications(job: Job, features: Features | None = None) -> int:
+    """Multiply-adds of one forward pass of the job's network, Σ n_in n_out; on a table's features where given."""
+    seen = features or job.descriptor.resolve()
+    widths = (seen.length, *job.network.hidden, seen.outputs if isinstance(seen, Layout) else 1)
+    return sum(a * b for a, b in pairwise(widths))
 
 
 def slabs_in(points: SnapshotSet) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,12 @@ from coreset.config import Job
 from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet, Split
+from coreset.corpus.table_corpus import Layout
 from coreset.errors import DataError, RequestError
 from coreset.methods import METHODS
 from coreset.methods.budget import keep
 from coreset.stages.coverage import equal_share
+from coreset.stages.selection import parts_of
 from coreset.sweep import Sweep
 from coreset.workflow import legal_cutoffs
 
@@ -32,7 +35,7 @@ def check_source(source: str, place: str) -> None:
 def check_atoms(divided: Split, place: str) -> None:
     """Raises DataError for a snapshot of which no descriptor can be computed, before any is trained on or tested."""
     for points in (divided.train, divided.validation, *divided.tests.values()):
-        for snapshot in points.snapshots:
+        for snapshot in () if points.layout else points.grids:
             flaw = _flaw(snapshot)
             if flaw:
                 raise DataError(
@@ -58,6 +61,15 @@ def _flaw(snapshot: Snapshot) -> str:
 
 def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> None:
     """Raises RequestError for a budget that the corpus cannot meet, before anything is computed."""
+    if points.layout is not None:
+        _check_table(job, points.layout, place)
+    parts = parts_of(points, job.select.within)
+    if len(parts) > 1:
+        for part, members in parts.items():
+            whole = job.select.model_copy(update={"within": None})
+            some = replace(points, snapshots=tuple(members))
+            check(job.model_copy(update={"select": whole}), some, against, f"{place}: {job.select.within} {part!r}")
+        return
     budget = keep(points.points, job.select.prune)
     names = {job.select.method, *job.evaluation.methods}
     takes_cutoff = any("cutoff" in METHODS[name].parameters for name in names)
@@ -85,6 +97,18 @@ def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> No
         )
 
 
+def _check_table(job: Job, layout: Layout, place: str) -> None:
+    """What a job may ask of densities alone."""
+    if job.energy.pseudopotentials is not None:
+        raise RequestError(
+            f"{place}: energy: expected electron densities, found a table, which has no energy; leave it out."
+        )
+    if "output" in job.network.model_fields_set and job.network.output == "relu" and layout.task == "classification":
+        raise RequestError(
+            f"{place}: network.output: expected linear, for classes are told apart by logits, found relu; leave it out."
+        )
+
+
 def check_energies_of_run(job: Job, place: str) -> None:
     """Raises RequestError where the energies that a job states are of networks that its run does not train."""
     stated, compared = job.energy.model_fields_set, job.evaluation
@@ -104,6 +128,16 @@ def check_energies_of_run(job: Job, place: str) -> None:
 def check_sweep(sweep: Sweep, place: str) -> None:
     """Raises RequestError for a rate or a setting that the corpus or the sweep cannot meet, before any computing."""
     split, job = sweep.pipeline.split, sweep.job
+    if job.select.within is not None:
+        raise RequestError(
+            f"{place}: select.within: `coreset sweep` compares selections of the whole training set, found "
+            f"{job.select.within}; leave it out, or use `coreset run`."
+        )
+    if split.train.layout is not None:
+        raise RequestError(
+            f"{place}: corpus.source: `coreset sweep` expects electron densities, found a table; run one job per rate, "
+            "with `coreset run --set select.prune=…`, into folders of their own that share --store."
+        )
     for rate in sweep.rates:
         check(sweep.at(rate).job, split.train, split.validation, f"{place}: at the sweep's rate {rate:g}")
     studies = job.sweep.studies

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 from rich.console import Console
@@ -277,12 +277,25 @@ def status(directory: Path, as_json: bool) -> None:
 @click.option("--density-floor", default=0.0, show_default=True, help="Smallest density allowed, e/Bohr³.")
 @click.option("--wrap", is_flag=True, help="Move atoms that lie outside the cell into it.")
 @click.option(
-    "--group", help="Regular expression on a name; its group is the trajectory.  [default: name without frame]"
+    "--group",
+    help="Regular expression on a name; its group is the trajectory. Of a table: a column.  [default: name without "
+    "frame; of a table, each row by itself]",
 )
 @click.option(
     "--temperature", help="Regular expression on a name; its group is the temperature in K.  [default: _T300]"
 )
 @click.option("--slab", type=click.IntRange(min=1), help="Points per inner chunk of the corpus.")
+@click.option("--target", "targets", multiple=True, help="Of a table: column to be learnt; several may be named.")
+@click.option("--features", multiple=True, help="Of a table: glob on columns.  [default: all other numbers]")
+@click.option(
+    "--task", type=click.Choice(["regression", "classification"]), help="Of a table.  [default: by the target]"
+)
+@click.option("--split", help="Of a table: column whose values (train, test, …) say what a row is for.")
+@click.option(
+    "--test",
+    type=click.FloatRange(0, 1),
+    help="Of a table without --split: share of the groups that test.  [default: 0.1]",
+)
 @reports_errors
 def ingest(
     source: Path,
@@ -293,8 +306,13 @@ def ingest(
     group: str | None,
     temperature: str | None,
     slab: int | None,
+    targets: tuple[str, ...],
+    features: tuple[str, ...],
+    task: Literal["regression", "classification"] | None,
+    split: str | None,
+    test: float | None,
 ) -> None:
-    """Raw files, or a corpus to be re-sharded, into a corpus. Run again to resume."""
+    """Raw files, a table, or a corpus to be re-sharded, into a corpus. Run again to resume."""
     from coreset.corpus.naming import GROUP, TEMPERATURE, Naming
     from coreset.corpus.sparc import Checks
     from coreset.corpus.store import SLAB_POINTS
@@ -303,6 +321,22 @@ def ingest(
     from coreset.stages.ingestion import open_source
 
     destination = absolute_output(destination, "DEST")
+    if targets or features or split or task or test is not None:
+        from coreset.corpus.tables import open_table
+        from coreset.stages.table_ingestion import Request, ingest_table
+
+        if not targets:
+            raise RequestError("--target: expected the column of a table that is to be learnt, found none; name it.")
+        table = open_table(str(source))
+        request = Request(targets, features, group, split, 0.1 if test is None else test, task)
+        with _executor(None) as executor:
+            digest, layout, shards = ingest_table(table, request, destination, executor)
+        learnt = f"{len(layout.classes)} classes" if layout.classes else f"{len(layout.targets)} targets"
+        held = f"{table.rows:,} rows in {shards} shards, {layout.length} features, {learnt}"
+        click.echo(f"{_shown(destination)}: {held}, digest {digest}")
+        return
+    if source.suffix in (".parquet", ".npy"):
+        raise RequestError(f"{source}: expected --target COLUMN, what is to be learnt of a table, found none; name it.")
     checks = Checks(electron_tolerance, density_floor, wrap)
     naming = Naming(group or GROUP, temperature or TEMPERATURE)
     opened = open_source(source, checks, naming, fresh=bool(group or temperature or wrap))

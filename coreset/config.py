@@ -201,7 +201,15 @@ class SelectSection(_Section):
     strata: int = Field(100, ge=1)
     redistribute: bool = Field(True, description="Budget that small strata cannot use goes to the others.")
     seed: int = Field(0, ge=0, lt=2**63)
+    within: Literal["group", "temperature", "composition"] | None = Field(
+        None, description="Every method is applied to the points of each of these by themselves, at the same rate."
+    )
     proxy: ProxySection = ProxySection()
+
+    @model_serializer(mode="wrap")
+    def _the_whole_is_not_said(self, written: Callable[[SelectSection], dict[str, Any]]) -> dict[str, Any]:
+        # Records and manifests of jobs without parts stay the same bytes.
+        return {name: value for name, value in written(self).items() if name != "within" or value is not None}
 
 
 class CoverageSection(_Section):

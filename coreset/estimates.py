@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from coreset.artifacts.manifest import Artifact
-from coreset.corpus.snapshot import Snapshot
-from coreset.corpus.split import SnapshotSet
+from coreset.corpus.split import Member, SnapshotSet
 from coreset.numerics.intervals import Estimate, crossed_interval, verdict
-from coreset.stages.evaluation import FIGURES
+from coreset.stages.evaluation import FIGURES, ROW_FIGURES
 
 
 def estimate(values: np.ndarray, points: SnapshotSet) -> Estimate:
@@ -52,7 +51,7 @@ def difference(values: np.ndarray, points: SnapshotSet) -> dict[str, Any]:
     }
 
 
-KINDS: dict[str, Callable[[Snapshot], str]] = {
+KINDS: dict[str, Callable[[Member], str]] = {
     "by_temperature": lambda snapshot: f"{snapshot.temperature:g}" if snapshot.temperature is not None else "",
     "by_composition": lambda snapshot: snapshot.composition,
 }
@@ -96,4 +95,6 @@ def _numbers(values: np.ndarray, points: SnapshotSet) -> dict[str, int]:
 
 def measured(evaluation: Artifact) -> dict[str, np.ndarray]:
     """Every figure of an evaluation, shape [seeds, snapshots] each."""
-    return {name: np.array([shard["figures"][name] for shard in evaluation.shards]).T for name in FIGURES}
+    shards = [shard["figures"] for shard in evaluation.shards]
+    known = [name for name in dict.fromkeys((*FIGURES, *ROW_FIGURES)) if name in shards[0]]
+    return {name: np.array([figures[name] for figures in shards]).T for name in known}

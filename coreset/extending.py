@@ -52,8 +52,9 @@ class Extension:
     @classmethod
     def of(cls, coreset: Path, new: SnapshotSet, corpus: str, radius: float | None, seed: int) -> Extension:
         """Raises RequestError for a snapshot whose name the coreset has for another, and where nothing is new."""
-        dataset = open_dataset(coreset.resolve())
-        kept = KeptSet.open(dataset.path)
+        kept = KeptSet.open(coreset.resolve())
+        dataset = open_dataset(kept.path)
+        assert isinstance(dataset, Dataset)
         digests = {snapshot.digest for snapshot in dataset.known.values()}
         fresh = tuple(snapshot for snapshot in new.snapshots if snapshot.digest not in digests)
         for snapshot in fresh:
@@ -111,7 +112,7 @@ def extend(request: Extension, destination: Path, materialize: Materialize) -> d
         **figures,
     }
     before = {key: value for key, value in manifest.items() if key not in ("shards", "descriptor", "sources")}
-    snapshots = (*request.dataset.known.values(), *request.new.snapshots)
+    snapshots = (*request.dataset.known.values(), *request.new.grids)
     stated = {
         "format": FORMAT,
         "name": manifest.get("name", destination.name),

@@ -14,6 +14,7 @@ from coreset.artifacts.materialize import is_done
 from coreset.artifacts.stage import Stage
 from coreset.calibration import Rates, multiplications, slabs_in
 from coreset.corpus.pieces import PIECE
+from coreset.corpus.split import Features
 from coreset.learning.slabs import SLAB
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
@@ -86,7 +87,7 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
     if sweep:
         Sweep(pipeline).run()
     pipeline.run()
-    size = multiplications(pipeline.job)
+    size = multiplications(pipeline.job, pipeline.descriptor)
     model = _Model(rates, size, pipeline.job.network.hidden, pipeline.descriptor)
     rows: dict[str, dict[str, Any]] = {}
     seen: set[str] = set()
@@ -117,6 +118,7 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
     entries = {stage.digest: (stage, done) for stage, done in ledger.entries}.values()
     return {
         "name": pipeline.job.name,
+        "table": train.layout is not None,
         "points": {
             "train": train.points,
             "validation": pipeline.split.validation.points,
@@ -150,7 +152,7 @@ class _Model:
     rates: Rates
     multiplications: int
     hidden: Sequence[int]
-    descriptor: Descriptor
+    descriptor: Features
 
     def work(self, stage: Stage) -> tuple[float, int]:
         """Floating-point operations of matrix products, and points to be described."""
@@ -209,7 +211,7 @@ class _Model:
     def _parts(self, stage: Stage) -> list[float]:
         """Seconds of each part that is not its worker's first; of a training without the reading of its points."""
         rates, (flops, described) = self.rates, self.work(stage)
-        seconds = rates.describe(described, self.descriptor.neighbours)
+        seconds = rates.describe(described, _neighbours(self.descriptor))
         if isinstance(stage, Training):
             checked = 2.0 * self.multiplications * min(CHECKED, stage.validation.points) * stage.settings["checks"]
             seconds = (flops + checked) / rates.training
@@ -238,7 +240,7 @@ class _Model:
         itself = stage.selection is not None and points <= SHORT and held
         slabs = slabs_in(stage.train) if stage.selection is None else points / SLAB  # those of a coreset come together
         once = (0.0 if itself else rates.feed) + rates.slab * slabs
-        once += rates.describe(points, self.descriptor.neighbours)
+        once += rates.describe(points, _neighbours(self.descriptor))
         if held:
             return once
         return once * (1 + _work(stage) / points)
@@ -274,6 +276,11 @@ class _Model:
     def _held(self, stage: Training) -> bool:
         """Whether the training holds its points in memory."""
         return 4 * (self.descriptor.length + 1) * _points(stage) <= stage.cache * 1024**3
+
+
+def _neighbours(features: Features) -> int:
+    """M; a table's features are read, and cost about as much as a descriptor of none."""
+    return features.neighbours if isinstance(features, Descriptor) else 0
 
 
 def _work(stage: Stage) -> float:

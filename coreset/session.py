@@ -8,7 +8,7 @@ import socket
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ from coreset.checks import check, check_atoms, check_source
 from coreset.config import Job
 from coreset.corpus.split import Split, split
 from coreset.corpus.store import Corpus
+from coreset.corpus.table_corpus import TableCorpus, is_table_corpus
 from coreset.energies.engine import Engine, Settings
 from coreset.errors import CoresetError, RequestError
 from coreset.folder import RECORD, RunFolder
 from coreset.job_file import job_record, load_job
 from coreset.publishing.card import dataset_card
 from coreset.publishing.package import write_package
+from coreset.publishing.tables import table_card
 from coreset.run_log import Logged, RunLog
 from coreset.workflow import Pipeline, Products, energy_points
 
@@ -162,7 +164,7 @@ def reopen_session(folder: RunFolder) -> Session:
     return _session(job_file, job, _open_corpus(job_file, job), folder, store)
 
 
-def _session(job_file: Path, job: Job, corpus: Corpus, folder: RunFolder, store: Path | None) -> Session:
+def _session(job_file: Path, job: Job, corpus: Corpus | TableCorpus, folder: RunFolder, store: Path | None) -> Session:
     section = job.corpus
     divided = split(
         corpus,
@@ -194,9 +196,7 @@ def _engine(session: Session) -> Engine | None:
     named = section.pseudopotentials
     folder = None if named is None else (session.job_file.parent / named).resolve()
     made = ENGINES[section.engine](Settings(section.cutoff, section.smearing, section.kpoints), folder)
-    snapshots = [
-        snapshot for points in energy_points(session.job, session.split).values() for snapshot in points.snapshots
-    ]
+    snapshots = [snapshot for points in energy_points(session.job, session.split).values() for snapshot in points.grids]
     try:
         made.check({int(number) for snapshot in snapshots for number in snapshot.numbers})
         made.require(snapshots)
@@ -205,12 +205,13 @@ def _engine(session: Session) -> Engine | None:
     return made
 
 
-def _open_corpus(job_file: Path, job: Job) -> Corpus:
+def _open_corpus(job_file: Path, job: Job) -> Corpus | TableCorpus:
     """The corpus of a job; its path is relative to the job file, a URL is taken as it is."""
     source = job.corpus.source
     check_source(source, str(job_file))
     try:
-        return Corpus.open(source if "://" in source else str((job_file.parent / source).resolve()))
+        path = source if "://" in source else str((job_file.parent / source).resolve())
+        return TableCorpus.open(path) if is_table_corpus(path) else Corpus.open(path)
     except RequestError as error:
         raise RequestError(f"{job_file}: corpus.source: {error}") from None
 
@@ -234,5 +235,11 @@ def package(session: Session, products: Products) -> None:
         "device": sorted({shard["figures"]["device"] for shard in products.scores.shards}),
     }
     rows = products.coreset.figures["rows"]
+    if train.layout is not None:
+        recipe = {name: value for name, value in recipe.items() if name != "descriptor"}
+        recipe["layout"] = asdict(train.layout)
+        card = table_card(job.name, rows, train.points, len(train.groups), train.layout, recipe)
+        write_package(session.folder.coreset, products.coreset, (), recipe, card)
+        return
     card = dataset_card(job.name, rows, train.points, len(train.snapshots), recipe)
-    write_package(session.folder.coreset, products.coreset, train.snapshots, recipe, card)
+    write_package(session.folder.coreset, products.coreset, train.grids, recipe, card)

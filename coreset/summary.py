@@ -30,11 +30,14 @@ def summarise(pipeline: Pipeline, products: Products) -> dict[str, Any]:
 
     `evaluation.<set>.<method>` holds mean NRMSE over test snapshots and seeds with its 95% interval, and `difference`:
     the same networks' error minus that of the job's own method, paired by seed and trajectory, with a verdict.
-    `figures` has the same for every figure of the error field, and for the energy where the job asks for it.
+    `figures` has the same for every figure of the error field, and for the energy where the job asks for it. Of a table
+    `table` tells the task and the targets, snapshots are its shards, and distances have the unit of the features.
     """
     job, split = pipeline.job, pipeline.split
+    layout = split.train.layout
     return {
         "name": job.name,
+        **({} if layout is None else {"table": {"task": layout.task, "targets": list(layout.targets)}}),
         "method": job.select.method,
         "prune": job.select.prune,
         "corpus": corpus_figures(pipeline),

@@ -270,7 +270,7 @@ class Sweep:
             name: replace(points, snapshots=points.snapshots[len(points.snapshots) // 2 :][:1])
             for name, points in self.pipeline.split.tests.items()
         }
-        stages = [Fields(points, self.pipeline.descriptor, shown) for points in middle.values()]
+        stages = [Fields(points, self.job.descriptor.resolve(), shown) for points in middle.values()]
         made = self.pipeline.materialize(stages)
         return {
             name: Shown(stage.points, artifact, stage.arrays)

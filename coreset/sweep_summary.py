@@ -342,7 +342,7 @@ def _scored(sweep: Sweep, products: SweepProducts, folder: Path) -> list[dict[st
     from coreset.stages.scoring import read_field
 
     train = sweep.pipeline.split.train
-    snapshot = train.snapshots[len(train.snapshots) // 2]
+    snapshot = train.grids[len(train.snapshots) // 2]
     density = open_corpus(train.corpus).density(snapshot, 0, snapshot.points)
     score = read_field(products.scores, snapshot.name, "grand")
     name = "fields/training.npz"

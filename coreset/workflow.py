@@ -14,11 +14,10 @@ import numpy as np
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Stage
 from coreset.config import Job
-from coreset.corpus.split import SnapshotSet, Split
+from coreset.corpus.split import Features, SnapshotSet, Split
 from coreset.energies.engine import Engine
 from coreset.methods import METHODS
 from coreset.methods.budget import keep
-from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.intervals import paired
 from coreset.stages.coverage import (
     Coverage,
@@ -250,7 +249,7 @@ class Pipeline:
         engine, sets = self.engine, energy_points(self.job, self.split)
         runs = [None, *(model for made in models.values() for model in made)]
         stages = [
-            HarrisFoulkes(replace(points, snapshots=(snapshot,)), engine, self.descriptor, model)
+            HarrisFoulkes(replace(points, snapshots=(snapshot,)), engine, self.job.descriptor.resolve(), model)
             for points in sets.values()
             for model in runs
             for snapshot in points.snapshots
@@ -267,9 +266,9 @@ class Pipeline:
         return found
 
     @cached_property
-    def descriptor(self) -> Descriptor:
+    def descriptor(self) -> Features:
         """What the networks see of a point."""
-        return self.job.descriptor.resolve()
+        return self.split.train.layout or self.job.descriptor.resolve()
 
     @property
     def proxied(self) -> bool:
@@ -312,7 +311,7 @@ class Pipeline:
         }
         chosen = METHODS[method]
         settings = {name: given[name] for name in chosen.parameters}
-        return Selection(self.split.train, method, settings, scores if chosen.field else None)
+        return Selection(self.split.train, method, settings, scores if chosen.field else None, select.within)
 
     def training(
         self,
@@ -326,6 +325,8 @@ class Pipeline:
         training = self.job.training
         settings = training.model_dump(exclude={"optimizer", "epochs", "cache"}) | dict(changed or {})
         network = self.job.network.model_dump()
+        if self.split.train.layout is not None and "output" not in self.job.network.model_fields_set:
+            network["output"] = "linear"  # unlike a density, a target may be negative
         points, validation = self.split.train, self.split.validation
         return Training(
             points, self.descriptor, network, settings, length, seed, validation, selection, training.cache, what

@@ -8,14 +8,18 @@ from pathlib import Path
 
 from coreset.artifacts.manifest import MANIFEST
 from coreset.corpus.described_set import DescribedSet
+from coreset.corpus.parquet import renamed
 from coreset.corpus.point_set import PointSet
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
-from coreset.corpus.table_set import TableSet
+from coreset.corpus.table_corpus import TableCorpus, is_table_corpus
+from coreset.corpus.table_set import TableSet, literal
 from coreset.corpus.tables import is_table
 from coreset.errors import RequestError
 from coreset.numerics.descriptors import Descriptor
+from coreset.publishing.dataset import open_dataset
 from coreset.publishing.kept_set import KeptSet
+from coreset.publishing.tables import TableDataset
 
 
 @dataclass(frozen=True)
@@ -48,17 +52,21 @@ def open_points(
 
 def _opened(path: str, descriptor: Descriptor | None, snapshots: str | None, columns: Columns) -> PointSet:
     if "://" not in path and any((Path(path) / name).is_file() for name in (MANIFEST, f"coreset/{MANIFEST}")):
-        return KeptSet.open(Path(path).resolve(), descriptor)
+        dataset = open_dataset(Path(path).resolve())
+        if isinstance(dataset, TableDataset):
+            return TableSet.open(str(dataset.path), [*map(literal, renamed(dataset.layout.features))])
+        return KeptSet.open(dataset.path, descriptor)
     # Resolved, for a worker may stand in another folder.
     place = path if "://" in path else str(Path(path).resolve())
     try:
-        corpus = Corpus.open(place)
+        corpus = TableCorpus.open(place) if is_table_corpus(place) else Corpus.open(place)
     except RequestError:
         if not is_table(place):
             raise
         return TableSet.open(place, columns.features, columns.ignore)
+    layout = corpus.layout if isinstance(corpus, TableCorpus) else None
     chosen = corpus.snapshots if snapshots is None else corpus.select(snapshots)
-    return DescribedSet.of(SnapshotSet(corpus.path, chosen), descriptor or Descriptor())
+    return DescribedSet.of(SnapshotSet(corpus.path, chosen, layout), descriptor or Descriptor())
 
 
 def described_alike(corpus: PointSet, reference: PointSet | None, chosen: bool) -> tuple[PointSet, PointSet | None]:
@@ -68,7 +76,9 @@ def described_alike(corpus: PointSet, reference: PointSet | None, chosen: bool) 
         return corpus, reference
 
     def alike(points: PointSet | None) -> PointSet | None:
-        return replace(points, descriptor=kept.descriptor) if isinstance(points, DescribedSet | KeptSet) else points
+        if isinstance(points, DescribedSet | KeptSet) and isinstance(points.descriptor, Descriptor):
+            return replace(points, descriptor=kept.descriptor)
+        return points
 
     first = alike(corpus)
     assert first is not None

@@ -1,9 +1,9 @@
-"""The grid points of a corpus as a point set: descriptors, computed when they are read."""
+"""The points of a corpus as a point set: descriptors of grid points, or the features of a table that was ingested."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -11,48 +11,63 @@ from jaxtyping import Float32, Int64
 from coreset.corpus.point_set import Member, PointSet, labels_of
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
+from coreset.corpus.table_corpus import Layout, TableShard
 from coreset.numerics.descriptors import Descriptor
 
 
 @dataclass(frozen=True)
 class DescribedSet(PointSet):
-    """All grid points of some snapshots."""
+    """All points of some snapshots, or of some shards of a table."""
 
-    kind: ClassVar[str] = "grids"
-
-    snapshots: tuple[Snapshot, ...]
-    descriptor: Descriptor
+    snapshots: tuple[Snapshot | TableShard, ...]
+    descriptor: Descriptor | Layout
 
     @classmethod
     def of(cls, points: SnapshotSet, descriptor: Descriptor) -> DescribedSet:
-        """The snapshots of a set, each a member."""
-        return cls(points.corpus, tuple(map(member_of, points.snapshots)), points.snapshots, descriptor)
+        """The snapshots of a set, each a member, with this descriptor; shards of a table have their features."""
+        return cls(
+            points.corpus, tuple(map(member_of, points.snapshots)), points.snapshots, points.layout or descriptor
+        )
+
+    @property
+    def kind(self) -> str:
+        return "table" if isinstance(self.descriptor, Layout) else "grids"
+
+    @property
+    def member_kind(self) -> str:
+        return "shard" if isinstance(self.descriptor, Layout) else "snapshot"
 
     @property
     def digest(self) -> str:
         return SnapshotSet(self.path, self.snapshots).digest
 
     def parameters(self) -> dict[str, Any]:
-        return {"descriptor": asdict(self.descriptor), "groups": [member.group for member in self.members]}
+        groups = [member.group for member in self.members]
+        if isinstance(self.descriptor, Layout):
+            return {"features": list(self.descriptor.features), "groups": groups}
+        return {"descriptor": asdict(self.descriptor), "groups": groups}
 
     @property
     def columns(self) -> list[str]:
+        if isinstance(self.descriptor, Layout):
+            return list(self.descriptor.features)
         return descriptor_columns(self.descriptor)
 
     @property
     def unit(self) -> str:
-        return "Bohr"
+        return "" if isinstance(self.descriptor, Layout) else "Bohr"
 
     def read(self, member: int, index: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, "n d"]:
         from coreset.corpus.described import describe_points
 
         return describe_points(self.snapshots[member], index, self.descriptor).features
 
-    def snapshot(self, member: int) -> Snapshot:
-        return self.snapshots[member]
+    def snapshot(self, member: int) -> Snapshot | None:
+        found = self.snapshots[member]
+        return found if isinstance(found, Snapshot) else None
 
 
-def member_of(snapshot: Snapshot, points: int | None = None) -> Member:
+def member_of(snapshot: Snapshot | TableShard, points: int | None = None) -> Member:
     """A snapshot as a member, with all of its points or so many."""
     return Member(
         snapshot.name,
@@ -60,7 +75,7 @@ def member_of(snapshot: Snapshot, points: int | None = None) -> Member:
         snapshot.identity,
         snapshot.digest,
         snapshot.group,
-        labels_of(snapshot),
+        labels_of(snapshot) if isinstance(snapshot, Snapshot) else {},
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coreset.corpus.table_corpus import Layout
 from coreset.errors import DataError, brief
 
 
@@ -27,6 +29,34 @@ def rows_schema(descriptor: int | None) -> pa.Schema:
     if descriptor is not None:
         columns.append(("descriptor", pa.list_(pa.float32(), descriptor)))
     return pa.schema(columns)
+
+
+OWN = ("file", "row", "group", "score", "stratum", "weight")
+"""Columns of `part-*.parquet` of a table beside those of the table, which have their names."""
+
+
+def table_schema(layout: Layout) -> pa.Schema:
+    """Columns of `part-*.parquet` of a table: where a row stood, its features and targets (a class by its name)."""
+    target = pa.dictionary(pa.int32(), pa.string()) if layout.classes else pa.float32()
+    features = [(name, pa.float32()) for name in renamed(layout.features)]
+    targets = [(name, target) for name in renamed(layout.targets)]
+    place = [("file", pa.string()), ("row", pa.int64()), ("group", pa.string())]
+    importance = [("score", pa.float32()), ("stratum", pa.int32()), ("weight", pa.float64())]
+    return pa.schema([*place, *features, *targets, *importance])
+
+
+def renamed(names: Sequence[str]) -> list[str]:
+    """The names of a table's columns in `part-*.parquet`: those of `OWN` with an underscore behind them."""
+    return [f"{name}_" if name in OWN else name for name in names]
+
+
+def columns_of(values: np.ndarray, layout: Layout) -> list[pa.Array]:
+    """The columns of features and targets, of rows as a corpus holds them, shape [n, d + o]."""
+    columns = [pa.array(np.ascontiguousarray(column)) for column in values.T]
+    if layout.classes:
+        codes = columns[-1].cast(pa.int32())
+        columns[-1] = pa.DictionaryArray.from_arrays(codes, pa.array(layout.classes))
+    return columns
 
 
 def read_parquet(

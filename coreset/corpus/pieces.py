@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coreset.corpus.snapshot import Snapshot
+from coreset.corpus.split import Member
 
 PIECE = 2**20
 """Points of a piece at most; one plane of the grid at least."""
@@ -29,7 +29,7 @@ def planes_of(grid: tuple[int, int, int]) -> int:
     return min(grid[0], max(1, PIECE // (grid[1] * grid[2])))
 
 
-def pieces_of(snapshot: Snapshot) -> list[Piece]:
+def pieces_of(snapshot: Member) -> list[Piece]:
     """The pieces of a snapshot, in order."""
     plane, thick = snapshot.grid[1] * snapshot.grid[2], planes_of(snapshot.grid)
     borders = [*range(0, snapshot.grid[0], thick), snapshot.grid[0]]

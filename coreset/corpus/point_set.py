@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
@@ -55,10 +55,15 @@ class PointSet(ABC):
     path: str
     members: tuple[Member, ...]
 
-    kind: ClassVar[str]
-    """What it is, in a word: `grids`, `coreset`, `table`."""
-    member_kind: ClassVar[str] = "snapshot"
-    """What a member is called."""
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """What it is, in a word: `grids`, `coreset`, `table`."""
+
+    @property
+    def member_kind(self) -> str:
+        """What a member is called."""
+        return "snapshot"
 
     @property
     @abstractmethod

@@ -12,15 +12,25 @@ from typing import Literal
 
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.store import Corpus
+from coreset.corpus.table_corpus import Layout, TableCorpus, TableShard
 from coreset.errors import RequestError
+from coreset.numerics.descriptors import Descriptor
+
+Member = Snapshot | TableShard
+"""What a corpus consists of: densities of atoms, or rows of a table."""
+
+Features = Descriptor | Layout
+"""What a network sees of a point: its descriptor, or a table's columns."""
 
 
 @dataclass(frozen=True)
 class SnapshotSet:
-    """Some snapshots of one corpus, in order of their names."""
+    """Some snapshots of one corpus, or shards of a table, in order of their names."""
 
     corpus: str
-    snapshots: tuple[Snapshot, ...]
+    snapshots: tuple[Member, ...]
+    layout: Layout | None = None
+    """What a row holds, of a table."""
 
     @property
     def points(self) -> int:
@@ -34,9 +44,17 @@ class SnapshotSet:
         return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
     @property
-    def groups(self) -> dict[str, list[Snapshot]]:
+    def grids(self) -> tuple[Snapshot, ...]:
+        """The snapshots, where all are densities of atoms. Raises RequestError of a table, which has no atoms."""
+        found = tuple(snapshot for snapshot in self.snapshots if isinstance(snapshot, Snapshot))
+        if len(found) < len(self.snapshots):
+            raise RequestError(f"{self.corpus}: expected electron densities, found a table, which has no atoms.")
+        return found
+
+    @property
+    def groups(self) -> dict[str, list[Member]]:
         """Snapshots by group, in order of the groups' names."""
-        groups: dict[str, list[Snapshot]] = {}
+        groups: dict[str, list[Member]] = {}
         for snapshot in sorted(self.snapshots, key=lambda s: (s.group, s.name)):
             groups.setdefault(snapshot.group, []).append(snapshot)
         return groups
@@ -52,7 +70,7 @@ class Split:
 
 
 def split(
-    corpus: Corpus,
+    corpus: Corpus | TableCorpus,
     place: str,
     *,
     train: str,
@@ -73,7 +91,8 @@ def split(
     patterns = {"train": train, **{f"test.{name}": pattern for name, pattern in tests.items()}}
     chosen = {role: _regroup(_select(corpus, pattern, role, place), group, place) for role, pattern in patterns.items()}
     _expect_distinct(chosen, place)
-    everything = SnapshotSet(str(corpus.path), chosen["train"])
+    layout = corpus.layout if isinstance(corpus, TableCorpus) else None
+    everything = SnapshotSet(str(corpus.path), chosen["train"], layout)
     held_out = _validation_groups(everything, validation, stratify, place)
     inside = tuple(s for s in everything.snapshots if s.group not in held_out)
     outside = tuple(s for s in everything.snapshots if s.group in held_out)
@@ -85,23 +104,23 @@ def split(
                 f"found {sorted(shared)[0]!r} in both; change the globs or corpus.group."
             )
     return Split(
-        train=SnapshotSet(everything.corpus, inside),
-        validation=SnapshotSet(everything.corpus, outside),
-        tests={name: SnapshotSet(everything.corpus, chosen[f"test.{name}"]) for name in tests},
+        train=replace(everything, snapshots=inside),
+        validation=replace(everything, snapshots=outside),
+        tests={name: replace(everything, snapshots=chosen[f"test.{name}"]) for name in tests},
     )
 
 
-def _select(corpus: Corpus, pattern: str, role: str, place: str) -> tuple[Snapshot, ...]:
+def _select(corpus: Corpus | TableCorpus, pattern: str, role: str, place: str) -> tuple[Member, ...]:
     try:
         return corpus.select(pattern)
     except RequestError as error:
         raise RequestError(f"{place}: corpus.{role}: {error}") from None
 
 
-def _regroup(snapshots: Iterable[Snapshot], pattern: str | None, place: str) -> tuple[Snapshot, ...]:
+def _regroup(snapshots: Iterable[Member], pattern: str | None, place: str) -> tuple[Member, ...]:
     if pattern is None:
         return tuple(snapshots)
-    regrouped = []
+    regrouped: list[Member] = []
     for snapshot in snapshots:
         match = re.search(pattern, snapshot.name)
         if match is None or match.group(1) is None:
@@ -113,7 +132,7 @@ def _regroup(snapshots: Iterable[Snapshot], pattern: str | None, place: str) -> 
     return tuple(regrouped)
 
 
-def _expect_distinct(chosen: Mapping[str, tuple[Snapshot, ...]], place: str) -> None:
+def _expect_distinct(chosen: Mapping[str, tuple[Member, ...]], place: str) -> None:
     seen: dict[str, tuple[str, str]] = {}
     for role, snapshots in chosen.items():
         for snapshot in snapshots:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import fsspec
 import numpy as np
@@ -27,9 +27,6 @@ _BUFFER = 2**22
 class TableSet(PointSet):
     """Each file is a member. A row is known by its number in the whole table, so files may be cut in any way."""
 
-    kind: ClassVar[str] = "table"
-    member_kind: ClassVar[str] = "file"
-
     table: Table
     names: tuple[str, ...]
     """The columns that are features."""
@@ -47,7 +44,7 @@ class TableSet(PointSet):
         names = tuple(column.name for column in found if column.name not in dropped)
         if not names:
             raise RequestError(f"{path}: expected a column of numbers that is not ignored, found none.")
-        table.matching([_literal(name) for name in names], "number")
+        table.matching([literal(name) for name in names], "number")
         files: dict[str, list[Block]] = {}
         for block in table.blocks:
             files.setdefault(block.file, []).append(block)
@@ -56,6 +53,14 @@ class TableSet(PointSet):
             for file, blocks in files.items()
         )
         return cls(path, members, table, names)
+
+    @property
+    def kind(self) -> str:
+        return "table"
+
+    @property
+    def member_kind(self) -> str:
+        return "file"
 
     @cached_property
     def digest(self) -> str:  # type: ignore[override]
@@ -107,7 +112,7 @@ class TableSet(PointSet):
         return list(files.values())
 
 
-def _literal(name: str) -> str:
+def literal(name: str) -> str:
     """A glob that matches this name alone."""
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 

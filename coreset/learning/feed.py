@@ -25,10 +25,10 @@ Read = Callable[[Sequence[Slab]], Iterator[pa.Table]]
 """Descriptors and densities of slabs, in their order, as columns `features` (fixed-size lists) and `density`."""
 
 Rows = tuple[np.ndarray, np.ndarray]
-"""Descriptors, shape [n, d], and densities, shape [n]; float32."""
+"""Descriptors, shape [n, d], and densities, shape [n], or several targets, shape [n, o]; float32."""
 
 Moments = tuple[int, np.ndarray, np.ndarray]
-"""Number of points, their mean, and their squared deviations from it, summed; features first, the density last."""
+"""Number of points, their mean, and their squared deviations from it, summed; features first, the targets last."""
 
 
 def slab_order(slabs: Sequence[Slab], seed: str, epoch: int) -> list[int]:
@@ -50,9 +50,14 @@ def window_permutation(rows: int, seed: str, epoch: int, window: int) -> np.ndar
 
 def table_arrays(table: pa.Table) -> Rows:
     """Descriptors and densities of a table of slabs."""
-    column = table.column("features").combine_chunks()
-    features = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
-    return features, table.column("density").combine_chunks().to_numpy()
+    features, density = (table.column(name).combine_chunks() for name in ("features", "density"))
+    vectors = pa.types.is_fixed_size_list(density.type)
+    return _vectors(features), _vectors(density) if vectors else density.to_numpy()
+
+
+def _vectors(column: pa.FixedSizeListArray) -> np.ndarray:
+    rows: np.ndarray = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    return rows
 
 
 @dataclass
@@ -71,6 +76,10 @@ class Feed:
     window: int
     cache: float
     team: Team = field(default_factory=Team)
+    targets: int = 1
+    """Numbers to learn per point, o."""
+    classes: int = 0
+    """Where the target is a class: how many there are. Classes are not scaled."""
 
     @property
     def points(self) -> int:
@@ -90,7 +99,7 @@ class Feed:
     @property
     def fits(self) -> bool:
         """Whether the rows of this rank fit in the cache."""
-        return self._borders[-1] * 4 * (self.length + 1) <= self.cache
+        return self._borders[-1] * 4 * (self.length + self.targets) <= self.cache
 
     @cached_property
     def held(self) -> Rows | None:
@@ -105,25 +114,27 @@ class Feed:
 
     @cached_property
     def normalisation(self) -> Normalisation:
-        """Mean and standard deviation of descriptors and density, in float64, merged slab by slab in their order.
+        """Mean and standard deviation of features and targets, in float64, merged slab by slab in their order.
 
-        A feature that does not vary keeps scale 1. Raises DataError for a density that does not vary.
+        A feature that does not vary keeps scale 1. Raises DataError for a density, or another target, that does not.
         """
-        none = (0, np.zeros(self.length + 1), np.zeros(self.length + 1))
+        columns = self.length + self.targets
+        none = (0, np.zeros(columns), np.zeros(columns))
         mine = reduce(_union, map(_moments, self._each_slab()), none)
         count, mean, square = reduce(_union, self.team.gathered(mine), none)
         deviation = np.sqrt(square / count)
-        if not deviation[-1] > 0:
+        if not (deviation[self.length :] > 0).all():
             raise DataError(f"The density is the same at all {count} training points; nothing can be learnt from it.")
         # A constant column leaves a deviation of rounding errors, not of zero.
         varies = deviation > 1e-7 * np.maximum(np.abs(mean), 1.0)
         scale = np.where(varies, deviation, 1.0)
-        return Normalisation(
-            mean=torch.from_numpy(mean[:-1]).float(),
-            scale=torch.from_numpy(scale[:-1]).float(),
-            target_mean=float(mean[-1]),
-            target_scale=float(deviation[-1]),
-        )
+        features = [torch.from_numpy(each[: self.length]).float() for each in (mean, scale)]
+        if self.classes:
+            return Normalisation(features[0], features[1], 0.0, 1.0)
+        if self.targets == 1:
+            return Normalisation(features[0], features[1], float(mean[-1]), float(deviation[-1]))
+        targets = [torch.from_numpy(each[self.length :]).float() for each in (mean, deviation)]
+        return Normalisation(features[0], features[1], targets[0], targets[1])
 
     def sizes(self, size: int, seed: str, epoch: int) -> list[int]:
         """Points of each batch of one epoch, of all ranks."""
@@ -186,7 +197,8 @@ class Feed:
         stream.finish()
 
     def _room(self, rows: int) -> Rows:
-        return np.empty((rows, self.length), np.float32), np.empty(rows, np.float32)
+        targets = (rows,) if self.targets == 1 else (rows, self.targets)
+        return np.empty((rows, self.length), np.float32), np.empty(targets, np.float32)
 
     def _stream(self, order: Sequence[int]) -> _Stream:
         return _Stream(self.read([self.slabs[i] for i in order if self._mine[i]]), self._borders[-1])

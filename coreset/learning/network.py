@@ -1,4 +1,4 @@
-"""The multilayer perceptron that maps a descriptor to a density, and the normalisation that belongs to it."""
+"""The multilayer perceptron that maps features to targets, and the normalisation that belongs to it."""
 
 from __future__ import annotations
 
@@ -23,23 +23,42 @@ from coreset.errors import DataError, brief
 from coreset.numerics.products import Dense
 
 _FORMAT = "coreset-network-1"
+
+Loss = Literal["squared", "cross-entropy"]
+"""Σ_o (f_o(x) − y_o)² of scaled targets, or −log softmax(f(x))_y of a class y."""
+
 _ACTIVATIONS: Mapping[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of the perceptron: `inputs` → hidden layers → 1."""
+    """Shape of the perceptron: `inputs` → hidden layers → `outputs`, and what it is trained for."""
 
     inputs: int
     hidden: tuple[int, ...]
     activation: Literal["gelu", "relu"]
     output: Literal["relu", "linear"]
+    outputs: int = 1
+    loss: Loss = "squared"
 
     @property
     def multiplications(self) -> int:
         """Multiply-adds of one forward pass per point: P = Σ n_in n_out."""
-        widths = (self.inputs, *self.hidden, 1)
-        return sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+        return sum(a * b for a, b in pairwise(self.widths))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the rows before each layer, and after the last."""
+        return (self.inputs, *self.hidden, self.outputs)
+
+    @property
+    def stated(self) -> dict[str, Any]:
+        """As a checkpoint tells it: one output of a squared loss, a density's, goes without saying."""
+        told = asdict(self)
+        return told if (self.outputs, self.loss) != (1, "squared") else {k: told[k] for k in _OF_A_DENSITY}
+
+
+_OF_A_DENSITY = ("inputs", "hidden", "activation", "output")
 
 
 class Standardise(nn.Module):
@@ -61,38 +80,61 @@ class Standardise(nn.Module):
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of the descriptors, shape [d] each, and of the target, over the training points."""
+    """Mean and standard deviation of the features, shape [d] each, and of the target, over the training points.
+
+    Those of several targets are tensors, shape [o]; those of a class are 0 and 1.
+    """
 
     mean: Tensor
     scale: Tensor
-    target_mean: float
-    target_scale: float
+    target_mean: float | Tensor
+    target_scale: float | Tensor
 
 
 @dataclass
 class Model:
-    """A network in scaled units and the affine map to e/Bohr³: ρ = shift + scale · f(x)."""
+    """A network in scaled units, and the affine map to those of the target, as e/Bohr³: y = shift + scale · f(x)."""
 
     architecture: Architecture
     network: nn.Sequential
-    scale: float
-    shift: float
+    scale: float | Tensor
+    shift: float | Tensor
 
-    def target(self, density: Tensor) -> Tensor:
-        """The training target of a density: (ρ − shift) / scale."""
-        return (density - self.shift) / self.scale
+    def target(self, y: Tensor) -> Tensor:
+        """What the network is to give for a density or other targets, (y − shift) / scale; of a class itself."""
+        if self.architecture.loss == "cross-entropy":
+            return y
+        return (y - self._on(y, self.shift)) / self._on(y, self.scale)
+
+    def loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of the losses of some rows, and the network's outputs; y as it is stored, shape [n] or [n, o]."""
+        output = self.network(x)
+        if self.architecture.loss == "cross-entropy":
+            return nn.functional.cross_entropy(output, y.long(), reduction="sum"), output
+        output = output.squeeze(1) if self.architecture.outputs == 1 else output
+        return torch.sum((output - self.target(y)) ** 2), output
+
+    @staticmethod
+    def _on(rows: Tensor, value: float | Tensor) -> float | Tensor:
+        return value.to(rows.device) if isinstance(value, Tensor) else value
 
     @torch.no_grad()
     def predict(self, x: Tensor, block: int = 8192) -> Tensor:
-        """Densities (e/Bohr³), shape [n], of descriptors of shape [n, d]."""
+        """Densities (e/Bohr³), shape [n], of descriptors of shape [n, d]; several targets, or probabilities: [n, o]."""
         self.network.eval()
-        return torch.cat([self.network(rows).squeeze(1) for rows in x.split(block)]) * self.scale + self.shift
+        if self.architecture.loss == "cross-entropy":
+            return torch.cat([self.network(rows).softmax(1) for rows in x.split(block)])
+        if self.architecture.outputs == 1:
+            return torch.cat([self.network(rows).squeeze(1) for rows in x.split(block)]) * self.scale + self.shift
+        found = torch.cat([self.network(rows) for rows in x.split(block)])
+        return found * self._on(found, self.scale) + self._on(found, self.shift)
 
     def save(self, path: Path, notes: Mapping[str, Any]) -> None:
         """Writes safetensors: weights, normalisation, architecture and notes; no code travels."""
         tensors = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
-        tensors["target.affine"] = torch.tensor([self.scale, self.shift], dtype=torch.float64)
-        header = {"format": _FORMAT, "architecture": asdict(self.architecture), "notes": dict(notes)}
+        affine = [torch.as_tensor(each, dtype=torch.float64) for each in (self.scale, self.shift)]
+        tensors["target.affine"] = torch.stack(affine)
+        header = {"format": _FORMAT, "architecture": self.architecture.stated, "notes": dict(notes)}
         # One key: safetensors writes several in an order that changes from process to process.
         save_file(tensors, path, metadata={"coreset": json.dumps(header, sort_keys=True)})
 
@@ -111,8 +153,7 @@ def build(architecture: Architecture, normalisation: Normalisation, seed: str) -
     standardise.scale.copy_(normalisation.scale)
     layers: list[nn.Module] = [standardise]
     generator = torch.Generator().manual_seed(_seed_number(f"weights {seed}"))
-    widths = (architecture.inputs, *architecture.hidden, 1)
-    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+    for n_in, n_out in pairwise(architecture.widths):
         linear = nn.utils.skip_init(Dense, n_in, n_out)
         bound = 1 / math.sqrt(n_in)
         with torch.no_grad():
@@ -124,7 +165,7 @@ def build(architecture: Architecture, normalisation: Normalisation, seed: str) -
     shift = 0.0 if relu else normalisation.target_mean
     scale = normalisation.target_scale
     with torch.no_grad():
-        layers[-2].bias.fill_((normalisation.target_mean - shift) / scale)  # type: ignore[operator, union-attr]
+        layers[-2].bias.copy_(torch.as_tensor((normalisation.target_mean - shift) / scale))  # type: ignore[operator, union-attr]
     return Model(architecture, nn.Sequential(*layers), scale=scale, shift=shift)
 
 
@@ -145,7 +186,8 @@ def load(path: Path) -> tuple[Model, dict[str, Any]]:
         raise DataError(f"{path}: expected a safetensors checkpoint of a network, found none ({found}).") from None
     architecture = Architecture(**{**dict(stated.architecture), "hidden": tuple(stated.architecture.hidden)})
     _expect_tensors(tensors, architecture, path)
-    scale, shift = tensors.pop("target.affine").tolist()
+    affine = tensors.pop("target.affine")
+    scale, shift = affine.tolist() if affine.ndim == 1 else affine.float()
     ones = torch.ones(architecture.inputs)
     model = build(architecture, Normalisation(ones, ones, 0.0, 1.0), seed="")
     model.network.load_state_dict(tensors)
@@ -159,6 +201,8 @@ class _Shape(BaseModel):
     hidden: list[Annotated[int, Field(ge=1)]]
     activation: Literal["gelu", "relu"]
     output: Literal["relu", "linear"]
+    outputs: Annotated[int, Field(ge=1)] = 1
+    loss: Loss = "squared"
 
 
 class _Header(BaseModel):
@@ -170,10 +214,10 @@ class _Header(BaseModel):
 
 def _expect_tensors(tensors: Mapping[str, Tensor], architecture: Architecture, path: Path) -> None:
     """Looks at what the file holds before a network of the stated size is built: it may not fit into the memory."""
-    widths = (architecture.inputs, *architecture.hidden, 1)
-    expected: dict[str, tuple[tuple[int, ...], torch.dtype]] = {"target.affine": ((2,), torch.float64)}
+    affine = (2, architecture.outputs) if architecture.outputs > 1 and architecture.loss == "squared" else (2,)
+    expected: dict[str, tuple[tuple[int, ...], torch.dtype]] = {"target.affine": (affine, torch.float64)}
     expected |= {f"0.{name}": ((architecture.inputs,), torch.float32) for name in ("mean", "scale")}
-    for layer, (n_in, n_out) in enumerate(pairwise(widths)):
+    for layer, (n_in, n_out) in enumerate(pairwise(architecture.widths)):
         expected[f"{2 * layer + 1}.weight"] = (n_out, n_in), torch.float32
         expected[f"{2 * layer + 1}.bias"] = (n_out,), torch.float32
     for name in sorted({*expected, *tensors}):

@@ -1,4 +1,4 @@
-"""The training loop: mean squared error on the scaled density, AdamW, one seed, one device.
+"""The training loop: mean squared error on the scaled density (or another loss), AdamW, one seed, one device.
 
 Two trainings differ by their seeds alone, and at high pruning by more than the methods do. Three things quieten that: a
 rate that decays to zero, averaged weights, and keeping the weights of the check with the least validation error.
@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -56,15 +56,20 @@ class Recipe:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Descriptors, shape [n, d], and densities (e/Bohr³), shape [n], of validation points."""
+    """Descriptors, shape [n, d], and densities (e/Bohr³) or other targets, [n] or [n, o], of validation points."""
 
     features: Tensor
     density: Tensor
 
     def error(self, model: Model) -> float:
-        """Root mean square error over these points, divided by the range of their densities."""
+        """Root mean square error over these points, divided by the range of their densities; of classes their share."""
         predicted = model.predict(self.features).double()
         density = self.density.double()
+        if model.architecture.loss == "cross-entropy":
+            return float((predicted.argmax(1) != density.long()).double().mean())
+        if density.ndim > 1:
+            spread = (density.amax(0) - density.amin(0)).clamp_min(torch.finfo(torch.float32).tiny)
+            return float(((predicted - density) / spread).square().mean().sqrt())
         return float((predicted - density).square().mean().sqrt() / (density.max() - density.min()))
 
     def to(self, device: str) -> HeldOut:
@@ -233,6 +238,7 @@ def _run(
 ) -> tuple[int, float, float]:
     team = feed.team
     network = team.joined(model.network.train())
+    joined = replace(model, network=cast(nn.Sequential, network))
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
@@ -246,9 +252,9 @@ def _run(
         for step, (size, (x, y)) in enumerate(zip(sizes, batches, strict=True), 1):
             if recipe.schedule == "cosine":
                 optimizer.param_groups[0]["lr"] = recipe.learning_rate * _cosine(steps / total)
-            output = network(x).squeeze(1)
+            total_loss, output = joined.loss(x, y)
             # A rank's part of the batch's mean times G, for gradients are averaged over the G ranks.
-            loss = torch.sum((output - model.target(y)) ** 2) / (size / team.size)
+            loss = total_loss / (size / team.size)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -263,7 +269,8 @@ def _run(
         # Nothing before this line waits for the device.
         mean_loss = sum(team.gathered(float(losses[:step].double().mean()))) / team.size
         last = torch.cat(list(outputs))
-        zeros, looked = map(sum, zip(*team.gathered((int((last == 0).sum()), len(last))), strict=True))
+        silent = int((last == 0 if last.ndim == 1 else (last == 0).all(1)).sum())
+        zeros, looked = map(sum, zip(*team.gathered((silent, len(last))), strict=True))
         dead = zeros / looked
         if not math.isfinite(mean_loss):
             raise Diverged(f"the loss is {mean_loss} after epoch {epoch + 1}")

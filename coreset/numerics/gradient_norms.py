@@ -30,6 +30,9 @@ Rows = TypeVar("Rows", Tensor, np.ndarray)
 Precision = Literal["float32", "bfloat16", "tf32"]
 """What the matrix products of a float32 network round their operands to; sums and all else stay in float32."""
 
+Loss = Literal["squared", "cross-entropy"]
+"""Σ_o (f_o(x) − y_o)², or −log softmax(f(x))_y of the class y."""
+
 ROW_TILE = 192
 """A row's bits must not depend on its place in the block, so a block is a whole number of the tiles into which matrix
 products and vector loops cut it: 24 rows (products with AVX2), 64 (AVX-512), 32 elements (activations).
@@ -51,14 +54,17 @@ class _Layer:
     activations: tuple[nn.Module, ...]
 
 
-def gradient_norms(network: nn.Module, x: Rows, y: Rows, block: int = 3072, precision: Precision = "float32") -> Rows:
-    """‖∇_w Σ_o (f_o(x) − y_o)²‖₂ of each row, over all parameters of the network.
+def gradient_norms(
+    network: nn.Module, x: Rows, y: Rows, block: int = 3072, precision: Precision = "float32", loss: Loss = "squared"
+) -> Rows:
+    """‖∇_w Σ_o (f_o(x) − y_o)²‖₂ of each row, over all parameters of the network; or that of another loss.
 
     `network` is an `nn.Linear` or an `nn.Sequential` (nested as you like) of dense layers, elementwise activations,
     `nn.Flatten` of rows, `nn.Dropout` in evaluation mode, and modules that have no parameters and declare, by an
     attribute `elementwise = True`, that an element of the result depends on that element of the argument alone.
 
-    x: rows, shape [n, d]; y: targets, shape [n] (one output) or [n, o]; the result: shape [n], in the network's
+    x: rows, shape [n, d]; y: targets, shape [n] (one output) or [n, o]; with the loss "cross-entropy" the number of the
+    class, shape [n], from 0 to o − 1, and the network's outputs are its logits; the result: shape [n], in the network's
     precision (float32 or float64) and of x's kind (a tensor on x's device, or a numpy array). Rows go through the
     network in zero-padded blocks of `block` rows, rounded up to a multiple of 192: on a CPU with one thread, a row's
     bits depend on neither its place nor the rows beside it. They may depend on `block`, on the number of threads and
@@ -75,15 +81,20 @@ def gradient_norms(network: nn.Module, x: Rows, y: Rows, block: int = 3072, prec
     network or its device does not have; `DataError` for a row that is not finite; `WorkError` where a finite row has a
     norm that is not (the network has diverged).
     """
-    return gradient_norms_and_residuals(network, x, y, block, precision)[0]
+    return gradient_norms_and_residuals(network, x, y, block, precision, loss)[0]
 
 
 def gradient_norms_and_residuals(
-    network: nn.Module, x: Rows, y: Rows, block: int = 3072, precision: Precision = "float32"
+    network: nn.Module, x: Rows, y: Rows, block: int = 3072, precision: Precision = "float32", loss: Loss = "squared"
 ) -> tuple[Rows, Rows]:
-    """`gradient_norms` and, from the same pass, the residuals ‖f(x) − y‖₂ = sqrt(Σ_o (f_o(x) − y_o)²), shape [n]."""
+    """`gradient_norms` and, from the same pass, the residuals ‖f(x) − y‖₂ = sqrt(Σ_o (f_o(x) − y_o)²), shape [n].
+
+    With the loss "cross-entropy": the loss itself.
+    """
+    if loss not in get_args(Loss):
+        raise RequestError(f"loss: expected one of {', '.join(get_args(Loss))}, found {loss!r}.")
     if isinstance(x, np.ndarray):
-        found = gradient_norms_and_residuals(network, _tensor(x), _tensor(y), block, precision)
+        found = gradient_norms_and_residuals(network, _tensor(x), _tensor(y), block, precision, loss)
         return found[0].numpy(), found[1].numpy()
     if block < 1:
         raise RequestError(f"block: expected a positive number of rows, found {block}.")
@@ -91,7 +102,7 @@ def gradient_norms_and_residuals(
         before, layers = _dense_layers(network)
         _check_precision(layers[0].weight, precision)
         x, y = x.detach(), _tensor(y).detach()
-        targets = _targets(layers, x, y)
+        targets = _targets(layers, x, y) if loss == "squared" else _one_hot(layers, x, y)
         _check_finite("x", x)
         _check_finite("y", targets)
         empty = x.new_empty(0, dtype=layers[0].weight.dtype)
@@ -101,7 +112,7 @@ def gradient_norms_and_residuals(
         for first, rows, wanted in _blocks(layers, x, targets, block):
             tf32 = _tf32() if precision == "tf32" else nullcontext()
             with torch.autocast(rows.device.type, enabled=False), tf32:
-                squared_norm, squared_residual = _one_block(before, layers, rows, wanted, space, rounded)
+                squared_norm, squared_residual = _one_block(before, layers, rows, wanted, space, rounded, loss)
             count = min(len(x) - first, len(rows))
             norms.append(squared_norm[:count].sqrt().to(x.device))
             residuals.append(squared_residual[:count].sqrt().to(x.device))
@@ -138,8 +149,9 @@ def _one_block(
     wanted: Float[Tensor, "n o"],
     space: _Space,
     rounded: bool,
+    loss: Loss,
 ) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """‖g‖² and Σ_o (f_o − y_o)² of each row of a block; `rounded`: products of bfloat16."""
+    """‖g‖², and Σ_o (f_o − y_o)² or the square of another loss, of each row of a block; `rounded`: to bfloat16."""
     activation = _through(before, rows)
     squared_inputs = []
     for layer, slope in zip(layers, space.slopes, strict=True):
@@ -148,16 +160,21 @@ def _one_block(
         activation = space.moving(slope.shape[1])
         _activate(layer, preactivation, activation, slope, space.ones)
 
-    residual = activation - wanted
-    squared_norm = torch.zeros_like(residual[:, 0])
-    gradient = 2 * residual
+    if loss == "squared":
+        residual = activation - wanted
+        squared_residual, gradient = _squared_norms(residual), 2 * residual
+    else:
+        logarithms = torch.log_softmax(activation, 1)
+        squared_residual = (logarithms * wanted).sum(1).square()
+        gradient = logarithms.exp() - wanted
+    squared_norm = torch.zeros_like(squared_residual)
     for position in reversed(range(len(layers))):
         delta = space.slopes[position].mul_(gradient)
         squared_norm += _squared_norms(delta) * squared_inputs[position]
         if position:
             weight = layers[position].weight
             gradient = _times(delta, weight, space.moving(weight.shape[1]), rounded)
-    return squared_norm, _squared_norms(residual)
+    return squared_norm, squared_residual
 
 
 def _activate(
@@ -329,6 +346,23 @@ def _targets(layers: Sequence[_Layer], x: Tensor, y: Tensor) -> Float[Tensor, "n
         wanted = f"[{len(x)}] or [{len(x)}, 1]" if outputs == 1 else f"[{len(x)}, {outputs}]"
         raise RequestError(f"y: expected shape {wanted}, a target for each row of x and output, found {list(y.shape)}.")
     return y.reshape(len(y), outputs)
+
+
+def _one_hot(layers: Sequence[_Layer], x: Tensor, y: Tensor) -> Float[Tensor, "n o"]:
+    """1 at the class of each row and 0 elsewhere, after shapes and classes were checked."""
+    outputs = layers[-1].weight.shape[0]
+    _targets(layers, x, y.new_empty(len(x), outputs))  # the shape of the rows
+    if tuple(y.shape) != (len(x),) or outputs < 2:
+        raise RequestError(
+            f"y: expected the number of a class for each of {len(x)} rows, and two outputs or more, found shape "
+            f"{list(y.shape)} and {outputs} outputs."
+        )
+    classes = y.long()
+    wrong = (classes != y) | (classes < 0) | (classes >= outputs)
+    if bool(wrong.any()):
+        row = int(wrong.to(torch.uint8).argmax())
+        raise DataError(f"y: expected classes from 0 to {outputs - 1}, found {y[row].item()} in row {row}.")
+    return nn.functional.one_hot(classes, outputs).to(x.dtype)
 
 
 def _check_finite(name: str, values: Float[Tensor, "n d"]) -> None:

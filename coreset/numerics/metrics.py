@@ -10,9 +10,50 @@ equation 4 for the rescaled density; NMAE is that of Jørgensen and Bhowmik, npj
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Shaped
 
-from coreset.errors import DataError, RequestError
+from coreset.errors import DataError, RequestError, WorkError
+
+
+def row_errors(
+    predicted: Float[np.ndarray, "n o"], targets: Float[np.ndarray, "n o"], ranges: Float[np.ndarray, " o"]
+) -> dict[str, float]:
+    """Errors of the rows of a table, each target's divided by its range: `nrmse` and `nmae`, over rows and targets.
+
+    nrmse = sqrt( mean_{i,o} ((f_io − y_io) / range_o)² ), nmae = mean_{i,o} |f_io − y_io| / range_o. The ranges are
+    those of the whole table, so that a few rows have an error too. Raises `WorkError` for a prediction that is not
+    finite, `DataError` for a target that does not vary.
+    """
+    if not (ranges > 0).all():
+        raise DataError(f"target {int((ranges > 0).argmin())}: expected values that differ, found one everywhere.")
+    error = (_finite_predictions(predicted) - targets) / ranges
+    return {"nrmse": float(np.sqrt(np.square(error).mean())), "nmae": float(np.abs(error).mean())}
+
+
+def class_errors(probabilities: Float[np.ndarray, "n k"], classes: Shaped[np.ndarray, " n"]) -> dict[str, float]:
+    """Errors of predicted probabilities of classes, over the rows of a table.
+
+    error_rate: share of the rows whose most probable class is wrong; log_loss: mean of −log p of the right class, p
+    being no less than 10⁻³⁸; nrmse = sqrt( mean_{i,k} (p_ik − [k = y_i])² ), the root of the Brier score over classes;
+    nmae: the mean of |p_ik − [k = y_i]|. Raises `WorkError` for probabilities that are not finite.
+    """
+    p = _finite_predictions(probabilities)
+    rows, right = np.arange(len(p)), classes.astype(np.int64)
+    error = p.copy()
+    error[rows, right] -= 1.0
+    return {
+        "nrmse": float(np.sqrt(np.square(error).mean())),
+        "nmae": float(np.abs(error).mean()),
+        "error_rate": float((p.argmax(1) != right).mean()),
+        "log_loss": float(-np.log(np.maximum(p[rows, right], 1e-38)).mean()),
+    }
+
+
+def _finite_predictions(predicted: Float[np.ndarray, "n o"]) -> Float[np.ndarray, "n o"]:
+    values = np.asarray(predicted, np.float64)
+    if not (finite := np.isfinite(values).all(axis=1)).all():
+        raise WorkError(f"predicted: expected finite values, found others in row {int(finite.argmin())}.")
+    return values
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from coreset.corpus.parquet import read_parquet, rows_schema
 from coreset.corpus.snapshot import Snapshot
 from coreset.errors import DataError, RequestError, brief
 from coreset.publishing.package import FORMAT, SNAPSHOTS, SNAPSHOTS_SCHEMA, Statement
+from coreset.publishing.tables import TableDataset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +167,7 @@ def _matrix(column: pa.ChunkedArray) -> np.ndarray:
     return matrix
 
 
-def open_dataset(path: str | Path) -> Dataset:
+def open_dataset(path: str | Path) -> Dataset | TableDataset:
     """Opens the folder that a run wrote (`DIR/coreset`, or `DIR` itself).
 
     Raises RequestError if there is no such folder, DataError if its manifest cannot be used.
@@ -200,4 +201,4 @@ def open_dataset(path: str | Path) -> Dataset:
         ) from None
     if checksum(manifest) != manifest["checksum"]:
         raise DataError(f"{folder / MANIFEST}: its content is not what its checksum says; it was edited.")
-    return Dataset(folder, manifest)
+    return Dataset(folder, manifest) if "descriptor" in manifest else TableDataset(folder, manifest)

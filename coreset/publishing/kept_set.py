@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -14,16 +14,14 @@ from coreset.artifacts.manifest import MANIFEST
 from coreset.corpus.described_set import descriptor_columns, member_of
 from coreset.corpus.point_set import PointSet
 from coreset.corpus.snapshot import Snapshot
-from coreset.errors import DataError
+from coreset.errors import DataError, RequestError
 from coreset.numerics.descriptors import Descriptor
-from coreset.publishing.dataset import open_dataset
+from coreset.publishing.dataset import Dataset, open_dataset
 
 
 @dataclass(frozen=True)
 class KeptSet(PointSet):
     """The kept points of each snapshot of a coreset, in order of their grid index."""
-
-    kind: ClassVar[str] = "coreset"
 
     snapshots: tuple[Snapshot, ...]
     files: tuple[Path, ...]
@@ -39,6 +37,8 @@ class KeptSet(PointSet):
         Raises RequestError where there is none, DataError for one that is damaged.
         """
         dataset = open_dataset(path)
+        if not isinstance(dataset, Dataset):
+            raise RequestError(f"{path}: expected a coreset of electron densities, found one of a table.")
         shards = [shard for shard in dataset.manifest["shards"] if shard["name"].startswith("part-")]
         found: dict[str, tuple[int, Path]] = {}
         for shard, file in zip(shards, dataset.files, strict=True):
@@ -57,6 +57,10 @@ class KeptSet(PointSet):
             descriptor or dataset.descriptor,
             dataset.manifest["checksum"],
         )
+
+    @property
+    def kind(self) -> str:
+        return "coreset"
 
     @property
     def digest(self) -> str:
@@ -97,5 +101,6 @@ class KeptSet(PointSet):
 def _grid_indices(folder: Path, file: Path, content: str) -> dict[str, Int64[np.ndarray, " n"]]:
     """The grid indices of each snapshot in one of the files; `content` tells one state of the folder from another."""
     dataset = open_dataset(folder)
+    assert isinstance(dataset, Dataset)
     rows = dataset.rows(file, ["snapshot", "index"])
     return {snapshot.name: some.column("index").to_numpy() for snapshot, some in dataset.runs(file, rows)}

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from coreset.artifacts.manifest import MANIFEST, Artifact, shard_record, write_manifest
 from coreset.atomic import TEMPORARY, canonical_json, parse_json, remove, sync, sync_tree
@@ -66,19 +66,41 @@ class _Descriptor(BaseModel):
     tie_tolerance: Annotated[float, Field(ge=1e-9, le=1e-3)] = 1e-5
 
 
+class _Layout(_Stated):
+    """Fields of `corpus.table_corpus.Layout`."""
+
+    features: Annotated[list[str], Field(min_length=1)]
+    targets: Annotated[list[str], Field(min_length=1)]
+    task: Literal["regression", "classification"]
+    ranges: list[float]
+    classes: list[str]
+
+
 class Statement(_Stated):
     """What a manifest must hold to be read at all."""
 
     rows: Annotated[int, Field(ge=0)]
-    descriptor: _Descriptor
+    descriptor: _Descriptor | None = None
+    """Of grid points."""
+    layout: _Layout | None = None
+    """Of a table."""
     checksum: str
     shards: list[_Shard]
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Statement:
+        if (self.descriptor is None) == (self.layout is None):
+            raise ValueError("expected either a descriptor or the layout of a table")
+        return self
 
 
 def write_package(
     destination: Path, extraction: Artifact, snapshots: tuple[Snapshot, ...], recipe: dict[str, Any], card: str
 ) -> None:
-    """Writes the folder beside its place and swaps it in whole; one that holds this content already stays as it is."""
+    """Writes the folder beside its place and swaps it in whole; one that holds this content already stays as it is.
+
+    snapshots: those that the rows come from; a table has none.
+    """
     stated = {
         "format": FORMAT,
         "digest": extraction.digest,
@@ -111,9 +133,12 @@ def write_folder(
     for path, record in parts:
         shutil.copyfile(path, fresh / record["name"])
         records.append({key: record[key] for key in ("name", "files", "figures")})
-    pq.write_table(_snapshots_table(snapshots), fresh / SNAPSHOTS, compression="zstd")
     (fresh / CARD).write_text(card, encoding="utf-8")
-    for name, figures in ((SNAPSHOTS, {"rows": len(snapshots)}), (CARD, {})):
+    others: dict[str, dict[str, int]] = {CARD: {}}
+    if snapshots:
+        pq.write_table(_snapshots_table(snapshots), fresh / SNAPSHOTS, compression="zstd")
+        others = {SNAPSHOTS: {"rows": len(snapshots)}, **others}
+    for name, figures in others.items():
         records.append(shard_record(name, fresh / name, figures))
     write_manifest(fresh / MANIFEST, {**stated, "shards": records})
     sync_tree(fresh)

@@ -8,6 +8,7 @@ from pathlib import Path
 from coreset.artifacts.manifest import MANIFEST, verify_files
 from coreset.errors import DataError
 from coreset.publishing.dataset import Dataset, open_dataset
+from coreset.publishing.tables import TableDataset
 
 
 def verify(path: str | Path) -> Iterator[str]:
@@ -26,16 +27,21 @@ def verify(path: str | Path) -> Iterator[str]:
     _verify_rows(dataset, stated)
 
 
-def _verify_rows(dataset: Dataset, stated: set[str]) -> None:
+def _verify_rows(dataset: Dataset | TableDataset, stated: set[str]) -> None:
     shards = [shard for shard in dataset.manifest["shards"] if shard["name"].startswith("part-")]
     total = 0
     for shard, file in zip(shards, dataset.files, strict=True):
         if file.name not in stated:
             raise DataError(f"{dataset.path / MANIFEST}: shard {shard['name']!r} is none of its files; it was edited.")
-        rows = dataset.rows(file, ["snapshot", "index"])
-        runs = [(snapshot.name, some.num_rows) for snapshot, some in dataset.runs(file, rows)]
-        if len(dict(runs)) != len(runs) or dict(runs) != shard["figures"].get("rows_by_snapshot"):
-            raise DataError(f"{file}: expected the rows by snapshot that {MANIFEST} states, found other counts.")
+        if isinstance(dataset, Dataset):
+            rows = dataset.rows(file, ["snapshot", "index"])
+            runs = [(snapshot.name, some.num_rows) for snapshot, some in dataset.runs(file, rows)]
+            if len(dict(runs)) != len(runs) or dict(runs) != shard["figures"].get("rows_by_snapshot"):
+                raise DataError(f"{file}: expected the rows by snapshot that {MANIFEST} states, found other counts.")
+        else:
+            rows = dataset.rows(file)
+            if rows.num_rows != shard["figures"].get("rows"):
+                raise DataError(f"{file}: expected the number of rows that {MANIFEST} states, found {rows.num_rows}.")
         total += rows.num_rows
     if total != dataset.manifest["rows"]:
         raise DataError(f"{dataset.path}: expected {dataset.manifest['rows']} rows, found {total}.")

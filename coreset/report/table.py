@@ -29,24 +29,33 @@ _COVERS = {"lower": "better", "higher": "worse", "tie": "tie"}
 def print_summary(summary: dict[str, Any], console: Console) -> None:
     """Prints what was kept and what it is worth: a table per test set and one of the coverage, one row per method."""
     console.print(_title(summary), style="bold", highlight=False)
+    classes = summary.get("table", {}).get("task") == "classification"
+    columns = ("points", "pruned", *(["wrong, %"] if classes else []), "NRMSE, %")
     for name, evaluated in summary["evaluation"].items():
         rows = [
             (
                 method,
                 f"{kept['kept'][0]:,}",
                 f"{kept['rate']:.1%}",
+                *([_spread(evaluated[method]["figures"]["error_rate"])] if classes else []),
                 _percent(evaluated[method]),
                 _verdict(evaluated[method]),
             )
             for method, kept in summary["methods"].items()
         ]
-        _print_table(summary, console, _heading(summary, name), ("points", "pruned", "NRMSE, %"), rows)
+        _print_table(summary, console, _heading(summary, name), columns, rows)
     covered = [
         (method, f"{figures['auc']:.3f}", _COVERS[figures["difference"]["verdict"]] if "difference" in figures else "")
         for method, figures in summary["coverage"].items()
     ]
-    _print_table(summary, console, "\ncoverage of validation points", ("AUC_pr, Bohr",), covered)
-    told = (_caption(summary["method"]), sampled_queries(summary["coverage"].values()))
+    _print_table(
+        summary,
+        console,
+        "\ncoverage of validation points",
+        (f"AUC_pr{'' if 'table' in summary else ', Bohr'}",),
+        covered,
+    )
+    told = (_caption(summary), sampled_queries(summary["coverage"].values()))
     console.print(" ".join(filter(None, told)), highlight=False)
 
 
@@ -118,23 +127,30 @@ def _title(summary: dict[str, Any]) -> str:
     trained = summary["corpus"]["train"]
     seeds = len(summary["methods"][summary["method"]]["kept"])
     return (
-        f"{summary['name']}: {trained['points']:,} training points of {trained['snapshots']} snapshots, "
+        f"{summary['name']}: {trained['points']:,} training points of {trained['snapshots']} {_members(summary)}, "
         f"{summary['prune']:.1%} pruned; {summary['steps']:,} steps per network, {seeds} seeds"
     )
 
 
-def _caption(own: str) -> str:
+def _members(summary: dict[str, Any]) -> str:
+    return "shards" if "table" in summary else "snapshots"
+
+
+def _caption(summary: dict[str, Any]) -> str:
+    own, group = METHOD_NAMES[summary["method"]], "group" if "table" in summary else "trajectory"
+    classes = summary.get("table", {}).get("task") == "classification"
+    probabilities = " NRMSE is that of the classes' probabilities." if classes else ""
     return (
-        f"NRMSE ± half of its 95% interval: mean over test snapshots and seeds. vs {METHOD_NAMES[own]}: difference, "
-        "paired by seed and trajectory; a tie if its 95% interval holds 0. AUC_pr, of each first coreset: lower covers "
-        "better."
+        f"NRMSE ± half of its 95% interval: mean over test {_members(summary)} and seeds. vs {own}: difference, "
+        f"paired by seed and {group}; a tie if its 95% interval holds 0.{probabilities} AUC_pr, of each first coreset: "
+        "lower covers better."
     )
 
 
 def _heading(summary: dict[str, Any], name: str) -> str:
     tested = summary["corpus"][f"test.{name}"]
     alone = "; one trajectory, so the interval tells of seeds alone" if tested["groups"] == 1 else ""
-    return f"\ntest set: {name} ({tested['snapshots']} snapshots{alone})"
+    return f"\ntest set: {name} ({tested['snapshots']} {_members(summary)}{alone})"
 
 
 def _percent(figures: dict[str, Any]) -> str:

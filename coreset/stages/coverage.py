@@ -13,9 +13,8 @@ import numpy as np
 from coreset.artifacts.manifest import Artifact, inside
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.kept import batches_of, read_kept
-from coreset.corpus.split import SnapshotSet
+from coreset.corpus.split import Features, SnapshotSet
 from coreset.errors import DataError, WorkError
-from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.query_sampling import Sample, doublings
 from coreset.stages.selection import kept_files
 
@@ -41,7 +40,7 @@ class Coverage(Stage):
     against: SnapshotSet
     queries: int
     scaling: str
-    descriptor: Descriptor
+    descriptor: Features
     estimated: bool = False
     """Whether each query is compared with some of the points: see `numerics.coverage_ivf`."""
 

@@ -51,7 +51,7 @@ class HarrisFoulkes(Stage):
     def parameters(self) -> dict[str, Any]:
         own = {} if self.model is None else {"descriptor": asdict(self.descriptor)}
         # The digest of a snapshot does not know its electrons, to which the density is rescaled.
-        electrons = [snapshot.electrons for snapshot in self.points.snapshots]
+        electrons = [snapshot.electrons for snapshot in self.points.grids]
         return {"engine": self._stated, "electrons": electrons, **own}
 
     def inputs(self) -> dict[str, str]:
@@ -81,7 +81,7 @@ class HarrisFoulkes(Stage):
 
     def _identity(self) -> dict[str, Any]:
         """The engine of this machine."""
-        return self.engine.identity(sorted({int(z) for snapshot in self.points.snapshots for z in snapshot.numbers}))
+        return self.engine.identity(sorted({int(z) for snapshot in self.points.grids for z in snapshot.numbers}))
 
     def _require(self, stated: dict[str, Any], name: str) -> None:
         """Raise WorkError unless the engine of this machine is the stated one."""

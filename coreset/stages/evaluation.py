@@ -15,14 +15,17 @@ import numpy as np
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.snapshot import Snapshot
-from coreset.corpus.split import SnapshotSet
+from coreset.corpus.split import Features, Member, SnapshotSet
+from coreset.corpus.table_corpus import Layout
 from coreset.errors import WorkError
-from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.fourier import power_spectrum, sobolev
-from coreset.numerics.metrics import electrons_lost, nmae, nrmse
+from coreset.numerics.metrics import class_errors, electrons_lost, nmae, nrmse, row_errors
 
 FIGURES = ("nrmse", "nmae", "h1_seminorm", "h1_norm", "electrons_lost")
-"""What is measured of every prediction."""
+"""What is measured of every predicted density."""
+
+ROW_FIGURES = ("nrmse", "nmae", "error_rate", "log_loss")
+"""What is measured of the predictions of a table's rows; the last two of classes."""
 
 _CHUNK = 65_536
 
@@ -41,7 +44,7 @@ class Evaluation(Stage):
     suffix: ClassVar[str] = ".json"
 
     points: SnapshotSet
-    descriptor: Descriptor
+    descriptor: Features
     models: tuple[Artifact, ...]
 
     @property
@@ -50,7 +53,9 @@ class Evaluation(Stage):
 
     def parameters(self) -> dict[str, Any]:
         # The digest of a snapshot does not know its electrons, which decide how many are lost.
-        electrons = [snapshot.electrons for snapshot in self.points.snapshots]
+        if self.points.layout is not None:
+            return {"layout": asdict(self.points.layout)}
+        electrons = [snapshot.electrons for snapshot in self.points.grids]
         return {"descriptor": asdict(self.descriptor), "electrons": electrons}
 
     def inputs(self) -> dict[str, str]:
@@ -67,12 +72,18 @@ class Evaluation(Stage):
         return [load(model.path("model"))[0] for model in self.models]
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
-        from coreset.corpus.described import open_corpus
+        from coreset.corpus.described import targets_of
 
-        snapshot: Snapshot = part.payload
-        density = open_corpus(self.points.corpus).density(snapshot, 0, snapshot.points)
+        snapshot: Member = part.payload
+        density = targets_of(self.points, snapshot, 0, snapshot.points)
         predicted = predict(self._networks, snapshot, self.descriptor, context.device)
-        figures = field_figures(predicted, density, snapshot, [network_of(model) for model in self.models])
+        names = [network_of(model) for model in self.models]
+        if isinstance(snapshot, Snapshot):
+            figures = field_figures(predicted, density, snapshot, names)
+        else:
+            assert self.points.layout is not None
+            places = [f"{snapshot.name}: {name}" for name in names]
+            figures = row_figures(predicted, density, self.points.layout, places)
         path.write_text(json.dumps({"snapshot": snapshot.name, **figures}))
         return figures
 
@@ -116,14 +127,36 @@ def field_figures(
     return {**found, "spectrum": spectrum}
 
 
-def predict(models: list[Any], snapshot: Snapshot, descriptor: Descriptor, device: str = "cpu") -> np.ndarray:
-    """Densities (e/Bohr³) that each model predicts at every grid point, shape [models, points], float32."""
+def row_figures(
+    predicted: np.ndarray, targets: np.ndarray, layout: Layout, places: Sequence[str]
+) -> dict[str, list[float]]:
+    """The figures of a table's rows, each a list over models; predictions of shape [models, n] or [models, n, o]."""
+    found: dict[str, list[float]] = {}
+    for place, prediction in zip(places, predicted, strict=True):
+        with naming(place):
+            if layout.task == "classification":
+                errors = class_errors(prediction, targets)
+            else:
+                rows = len(targets)
+                errors = row_errors(prediction.reshape(rows, -1), targets.reshape(rows, -1), np.array(layout.ranges))
+        for name, value in errors.items():
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def predict(models: list[Any], snapshot: Member, descriptor: Features, device: str = "cpu") -> np.ndarray:
+    """Densities (e/Bohr³) that each model predicts at every grid point, shape [models, points], float32.
+
+    Of a table's rows the targets, or the probabilities of classes: shape [models, points, outputs] of several.
+    """
     import torch
 
     from coreset.corpus.described import describe_points
 
     torch.set_num_threads(1)
-    predicted = np.empty((len(models), snapshot.points), np.float32)
+    outputs = descriptor.outputs if isinstance(descriptor, Layout) else 1
+    shape = (len(models), snapshot.points) if outputs == 1 else (len(models), snapshot.points, outputs)
+    predicted = np.empty(shape, np.float32)
     for start in range(0, snapshot.points, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, snapshot.points))
         x = torch.from_numpy(describe_points(snapshot, rows, descriptor, device).features).to(device)

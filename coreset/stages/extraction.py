@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Stage
 from coreset.corpus.kept import batches_of, column_or_nulls, read_kept
-from coreset.corpus.parquet import rows_schema
+from coreset.corpus.parquet import columns_of, rows_schema, table_schema
 from coreset.corpus.pieces import pieces_of
 from coreset.corpus.snapshot import Snapshot
-from coreset.corpus.split import SnapshotSet
+from coreset.corpus.split import Features, Member, SnapshotSet
+from coreset.corpus.table_corpus import TableShard, read_rows, read_values
 from coreset.methods import Selected
-from coreset.numerics.descriptors import Descriptor
 from coreset.stages.selection import kept_files
 
 
@@ -33,7 +33,7 @@ class Extraction(Stage):
 
     train: SnapshotSet
     selection: Artifact
-    descriptor: Descriptor
+    descriptor: Features
     with_descriptor: bool
 
     @property
@@ -53,7 +53,9 @@ class Extraction(Stage):
         files = kept_files(self.selection, self.train)
         length = self.descriptor.length if self.with_descriptor else None
         counts = {}
-        with pq.ParquetWriter(path, rows_schema(length), compression="zstd") as writer:
+        layout = self.train.layout
+        schema = rows_schema(length) if layout is None else table_schema(layout)
+        with pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for snapshot in self.train.snapshots[part.payload.first : part.payload.stop]:
                 selected = read_kept(files[snapshot.digest]).get(snapshot.digest)
                 if selected is not None:
@@ -62,16 +64,36 @@ class Extraction(Stage):
                     counts[snapshot.name] = len(selected.index)
         return {"rows": sum(counts.values()), "rows_by_snapshot": counts}
 
-    def _rows(self, snapshot: Snapshot, selected: Selected) -> Iterator[pa.Table]:
+    def _rows(self, snapshot: Member, selected: Selected) -> Iterator[pa.Table]:
         """The rows of one snapshot, piece by piece."""
-        from coreset.corpus.described import open_corpus
+        from coreset.corpus.described import targets_of
 
-        corpus = open_corpus(self.train.corpus)
         for piece in pieces_of(snapshot):
             kept = selected.between(piece.first, piece.stop)
-            if len(kept.index):
-                density = corpus.density(snapshot, piece.first, piece.stop)[kept.index - piece.first]
+            if not len(kept.index):
+                continue
+            if isinstance(snapshot, Snapshot):
+                density = targets_of(self.train, snapshot, piece.first, piece.stop)[kept.index - piece.first]
                 yield self._table(snapshot, kept, density)
+            else:
+                yield self._table_rows(snapshot, kept)
+
+    def _table_rows(self, shard: TableShard, kept: Selected) -> pa.Table:
+        assert self.train.layout is not None
+        first, stop = int(kept.index[0]), int(kept.index[-1]) + 1
+        values = read_values(shard, first, stop)[kept.index - first]
+        return pa.table(
+            [
+                pa.repeat(pa.scalar(shard.file), len(values)),
+                pa.array(read_rows(shard, first, stop)[kept.index - first]),
+                pa.repeat(pa.scalar(shard.group), len(values)),
+                *columns_of(values, self.train.layout),
+                column_or_nulls(kept.score, len(values), pa.float32()),
+                column_or_nulls(kept.stratum, len(values), pa.int32()),
+                pa.array(kept.weight),
+            ],
+            schema=table_schema(self.train.layout),
+        )
 
     def _table(self, snapshot: Snapshot, kept: Selected, density: np.ndarray) -> pa.Table:
         from coreset.corpus.described import describe_points

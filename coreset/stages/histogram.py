@@ -17,8 +17,7 @@ from coreset.artifacts.stage import Context, Part, Scanner, Stage
 from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.kept import batches_of, read_kept
 from coreset.corpus.pieces import pieces_of
-from coreset.corpus.snapshot import Snapshot
-from coreset.corpus.split import SnapshotSet
+from coreset.corpus.split import Member, SnapshotSet
 from coreset.methods import Rule, ScoreShard
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
@@ -118,7 +117,7 @@ class ScoreHistogram(Stage):
         path.write_text(json.dumps(total, default=np.ndarray.tolist))
         return {}
 
-    def _tally(self, snapshot: Snapshot, shard: ScoreShard, files: dict[str, Path], borders: Borders) -> dict[str, Any]:
+    def _tally(self, snapshot: Member, shard: ScoreShard, files: dict[str, Path], borders: Borders) -> dict[str, Any]:
         """What a piece of a snapshot adds; `files` hold what each selection keeps of it."""
         scores, top = shard.scores, borders.top.contains(shard)
         stop = shard.first + len(scores)
@@ -137,7 +136,7 @@ class ScoreHistogram(Stage):
             "species": _by_bin(numbers, scores, top),
         }
 
-    def shards(self, snapshot: Snapshot) -> Iterator[ScoreShard]:
+    def shards(self, snapshot: Member) -> Iterator[ScoreShard]:
         """The scores of one snapshot, piece by piece."""
         for piece in pieces_of(snapshot):
             scores = read_field(self.scores, snapshot.name, self.field, piece.planes)
@@ -172,9 +171,7 @@ class ScoreHistogram(Stage):
         }
 
 
-def nearest_atoms(
-    snapshot: Snapshot, first: int, stop: int
-) -> tuple[Float32[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+def nearest_atoms(snapshot: Member, first: int, stop: int) -> tuple[Float32[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     """Distance (Bohr) from the grid points first ≤ index < stop to the nearest atom, and that atom's atomic number.
 
     Of atoms that are tied within the descriptor's tolerance it is the lightest.
@@ -191,7 +188,7 @@ def nearest_atoms(
 
 
 def _on_shards(
-    stage: ScoreHistogram, function: Callable[[ScoreShard], T], merge: Callable[[T, T], T], snapshot: Snapshot
+    stage: ScoreHistogram, function: Callable[[ScoreShard], T], merge: Callable[[T, T], T], snapshot: Member
 ) -> T:
     return reduce(merge, map(function, stage.shards(snapshot)))
 

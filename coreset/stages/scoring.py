@@ -16,9 +16,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from coreset.artifacts.manifest import Artifact, inside
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.pieces import Piece, pieces_of, planes_of
-from coreset.corpus.snapshot import Snapshot
-from coreset.corpus.split import SnapshotSet
-from coreset.numerics.descriptors import Described, Descriptor
+from coreset.corpus.split import Features, Member, SnapshotSet
+from coreset.numerics.descriptors import Described
 from coreset.stages.evaluation import naming, network_of
 
 T = TypeVar("T")
@@ -43,7 +42,7 @@ class Scoring(Stage):
     suffix: ClassVar[str] = ".zarr"
 
     train: SnapshotSet
-    descriptor: Descriptor
+    descriptor: Features
     models: tuple[Artifact, ...]
     precision: Literal["float32", "bfloat16", "tf32"] = "float32"
 
@@ -70,7 +69,7 @@ class Scoring(Stage):
         return [load(model.path("model"))[0] for model in self.models]
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
-        snapshot: Snapshot = part.payload
+        snapshot: Member = part.payload
         group = zarr.open_group(path, mode="w", zarr_format=3)
         fields = {name: new_field(group, name, snapshot.grid) for name in FIELDS}
         sample = np.linspace(0, snapshot.points - 1, max(2, self._sampled(snapshot))).astype(np.int64)
@@ -95,18 +94,18 @@ class Scoring(Stage):
             "device": context.device,
         }
 
-    def _score(self, snapshot: Snapshot, piece: Piece, device: str) -> tuple[np.ndarray, np.ndarray, int]:
+    def _score(self, snapshot: Member, piece: Piece, device: str) -> tuple[np.ndarray, np.ndarray, int]:
         """Gradient norms and |residuals|, shape [K, points] each, and how many points needed the fallback.
 
         Raises WorkError, naming snapshot and network, for a norm that is not finite.
         """
         import torch
 
-        from coreset.corpus.described import open_corpus
+        from coreset.corpus.described import targets_of
         from coreset.numerics.gradient_norms import gradient_norms_and_residuals
 
         torch.set_num_threads(1)
-        density = open_corpus(self.train.corpus).density(snapshot, piece.first, piece.stop)
+        density = targets_of(self.train, snapshot, piece.first, piece.stop)
         norms = np.empty((len(self.models), piece.points))
         residuals = np.empty_like(norms)
         fallback = 0
@@ -118,11 +117,14 @@ class Scoring(Stage):
             for run, model in enumerate(self._networks):
                 model.network.to(device)
                 with naming(f"{snapshot.name}, from point {piece.first + rows[0]} on: {network_of(self.models[run])}"):
-                    found = gradient_norms_and_residuals(model.network, x, model.target(y), _BLOCK, self.precision)
+                    loss = model.architecture.loss
+                    found = gradient_norms_and_residuals(
+                        model.network, x, model.target(y), _BLOCK, self.precision, loss
+                    )
                 norms[run, rows], residuals[run, rows] = (values.cpu().numpy() for values in found)
         return norms, residuals, fallback
 
-    def _chunks(self, snapshot: Snapshot, piece: Piece, device: str) -> Iterator[tuple[np.ndarray, Described]]:
+    def _chunks(self, snapshot: Member, piece: Piece, device: str) -> Iterator[tuple[np.ndarray, Described]]:
         """Rows of a piece and their descriptors, chunk by chunk: once for all networks."""
         from coreset.corpus.described import describe_points
 
@@ -130,7 +132,7 @@ class Scoring(Stage):
             rows = np.arange(start, min(start + _CHUNK, piece.points))
             yield rows, describe_points(snapshot, piece.first + rows, self.descriptor, device)
 
-    def _sampled(self, snapshot: Snapshot) -> int:
+    def _sampled(self, snapshot: Member) -> int:
         return min(snapshot.points, _SAMPLE * snapshot.points // self.train.points)
 
     def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
@@ -14,13 +14,14 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Scanner, Stage
 from coreset.corpus.kept import batches_of, write_kept
 from coreset.corpus.pieces import pieces_of
-from coreset.corpus.snapshot import Snapshot
-from coreset.corpus.split import SnapshotSet
+from coreset.corpus.split import Member, SnapshotSet
 from coreset.errors import RequestError, WorkError
 from coreset.methods import METHODS, Rule, ScoreShard, Selected
 from coreset.stages.scoring import read_field
 
 T = TypeVar("T")
+
+Within = Literal["group", "temperature", "composition"]
 
 
 @dataclass(frozen=True)
@@ -37,27 +38,32 @@ class Selection(Stage):
     """prune, seed and those of cutoff, strata and redistribute that the method takes."""
     scores: Artifact | None
     """None for a method that ranks nothing."""
+    within: Within | None = None
+    """The method is applied to the points of each group, temperature or composition by themselves, at one rate."""
 
     @property
     def title(self) -> str:
         return "selection"
 
     def parameters(self) -> dict[str, Any]:
-        return {"method": self.method, **self.settings}
+        apart = {} if self.within is None else {"within": self.within}
+        return {"method": self.method, **self.settings, **apart}
 
     def inputs(self) -> dict[str, str]:
         inputs = {"train": self.train.digest}
         return inputs if self.scores is None else {**inputs, "scores": self.scores.digest}
 
-    def prepare(self, scanner: Scanner) -> Rule:
-        """The rule: a few thresholds, found by scans, from which any shard knows its own points.
+    def prepare(self, scanner: Scanner) -> dict[str, Rule]:
+        """The rule of each part: a few thresholds, found by scans, from which any shard knows its own points.
 
         Raises WorkError where the scores leave a method nothing to rank by, which nobody could know before they were
         there.
         """
+        return {part: self._rule(scanner, members) for part, members in parts_of(self.train, self.within).items()}
 
+    def _rule(self, scanner: Scanner, members: Sequence[Member]) -> Rule:
         def scan(function: Callable[[ScoreShard], T], merge: Callable[[T, T], T]) -> T:
-            return scanner.scan(partial(_on_shards, self, function, merge), self.train.snapshots, merge)
+            return scanner.scan(partial(_on_shards, self, function, merge), members, merge)
 
         try:
             return METHODS[self.method].rule(scan, **self.settings)
@@ -68,24 +74,29 @@ class Selection(Stage):
     def parts(self) -> list[Part]:
         return [Part(batch.name, batch) for batch in batches_of(len(self.train.snapshots))]
 
-    def compute(self, part: Part, shared: Rule, path: Path, context: Context) -> dict[str, Any]:
+    def compute(self, part: Part, shared: dict[str, Rule], path: Path, context: Context) -> dict[str, Any]:
         batch = part.payload
-        snapshots = self.train.snapshots[batch.first : batch.stop]
-        kept = ((snapshot.digest, each) for snapshot in snapshots for each in self._selected(snapshot, shared))
+        kept = (
+            (snapshot.digest, each)
+            for snapshot in self.train.snapshots[batch.first : batch.stop]
+            for each in self._selected(snapshot, shared[part_of(snapshot, self.within)])
+        )
         return {"kept": write_kept(path, kept)}
 
-    def _selected(self, snapshot: Snapshot, rule: Rule) -> Iterator[Selected]:
+    def _selected(self, snapshot: Member, rule: Rule) -> Iterator[Selected]:
         """The points of one snapshot that are kept, piece by piece, with their scores if the method ranks any."""
         for shard in self.shards(snapshot):
             selected = rule.apply(shard)
             score = None if self.scores is None else shard.scores[selected.index - shard.first]
             yield replace(selected, score=score)
 
-    def figures(self, shared: Rule, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    def figures(self, shared: dict[str, Rule], records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
         kept = sum(record["figures"]["kept"] for record in records)
-        return {"points": self.train.points, "kept": kept, "rule": shared.to_json()}
+        told = {part: rule.to_json() for part, rule in shared.items()}
+        rules = {"rule": told[""]} if self.within is None else {"rules": told}
+        return {"points": self.train.points, "kept": kept, **rules}
 
-    def shards(self, snapshot: Snapshot) -> Iterator[ScoreShard]:
+    def shards(self, snapshot: Member) -> Iterator[ScoreShard]:
         """The scores of one snapshot, piece by piece, as methods see them."""
         field = METHODS[self.method].field
         for piece in pieces_of(snapshot):
@@ -96,8 +107,24 @@ class Selection(Stage):
             yield ScoreShard(snapshot.identity, piece.first, scores)
 
 
+def part_of(snapshot: Member, within: Within | None) -> str:
+    """Of which part of the training set a snapshot is; all are of one, with an empty name, where there are none."""
+    if within is None:
+        return ""
+    value = getattr(snapshot, within)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def parts_of(points: SnapshotSet, within: Within | None) -> dict[str, list[Member]]:
+    """The snapshots of each part, in order of the parts' names."""
+    parts: dict[str, list[Member]] = {}
+    for snapshot in points.snapshots:
+        parts.setdefault(part_of(snapshot, within), []).append(snapshot)
+    return dict(sorted(parts.items()))
+
+
 def _on_shards(
-    stage: Selection, function: Callable[[ScoreShard], T], merge: Callable[[T, T], T], snapshot: Snapshot
+    stage: Selection, function: Callable[[ScoreShard], T], merge: Callable[[T, T], T], snapshot: Member
 ) -> T:
     return reduce(merge, map(function, stage.shards(snapshot)))
 

@@ -13,9 +13,9 @@ import numpy as np
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage, timed
 from coreset.corpus.kept import read_kept
-from coreset.corpus.split import SnapshotSet
+from coreset.corpus.split import Features, SnapshotSet
+from coreset.corpus.table_corpus import Layout
 from coreset.errors import RequestError
-from coreset.numerics.descriptors import Descriptor
 from coreset.stages.coverage import query_indices
 from coreset.stages.selection import kept_files
 
@@ -38,7 +38,7 @@ class Training(Stage):
     suffix: ClassVar[str] = ".safetensors"
 
     train: SnapshotSet
-    descriptor: Descriptor
+    descriptor: Features
     network: Mapping[str, Any]
     """hidden, activation, output."""
     settings: Mapping[str, Any]
@@ -103,7 +103,7 @@ class Training(Stage):
             feed = _feed(self, context)
             _ = feed.normalisation  # reads and describes every point, and holds them where they fit
             held_out = _held_out(self.validation, self.descriptor) if self.settings["checks"] else None
-        architecture = Architecture(feed.length, **self.network)
+        architecture = Architecture(feed.length, **self.network, **_learnt(self.descriptor))
         settings = {name: value for name, value in self.settings.items() if name != "workers"}
         recipe = Recipe(**settings, epochs=self.length.epochs, steps=self.length.steps)
         trained = train(feed, architecture, recipe, self.seed, context.device, context.advance, held_out)
@@ -123,6 +123,14 @@ class Training(Stage):
         return figures
 
 
+def _learnt(features: Features) -> dict[str, Any]:
+    """What a network has in its last layer, and its loss; a density's go without saying."""
+    if isinstance(features, Layout):
+        loss = "cross-entropy" if features.task == "classification" else "squared"
+        return {"outputs": features.outputs, "loss": loss}
+    return {}
+
+
 SHORT = 2**19
 """Points of a coreset that a training reads itself, at most: it describes them sooner than others would bring them."""
 
@@ -131,20 +139,19 @@ CHECKED = 16_384
 
 
 @lru_cache(maxsize=1)
-def _held_out(validation: SnapshotSet, descriptor: Descriptor) -> Any:
+def _held_out(validation: SnapshotSet, descriptor: Features) -> Any:
     """An equal number of points of every validation snapshot, the same for every training."""
     import torch
 
-    from coreset.corpus.described import describe_points, open_corpus
+    from coreset.corpus.described import describe_points, targets_of
     from coreset.learning.training import HeldOut
 
-    corpus = open_corpus(validation.corpus)
     most = len(validation.snapshots) * min(snapshot.points for snapshot in validation.snapshots)
     chosen = query_indices(validation, min(CHECKED, most))
     features, density = [], []
     for snapshot, index in zip(validation.snapshots, chosen, strict=True):
         features.append(describe_points(snapshot, index, descriptor).features)
-        density.append(corpus.density(snapshot, 0, snapshot.points)[index])
+        density.append(targets_of(validation, snapshot, 0, snapshot.points)[index])
     return HeldOut(torch.from_numpy(np.concatenate(features)), torch.from_numpy(np.concatenate(density)))
 
 
@@ -173,7 +180,10 @@ def _feed(stage: Training, context: Context) -> Any:
                 slabs += slabs_of(snapshot.name, snapshot.digest, snapshot.points, index)
         context.carried.clear()
         length, window = stage.descriptor.length, stage.settings["window"]
-        context.carried[key] = Feed(slabs, read, length, window, stage.cache * 1024**3, team)
+        layout = stage.train.layout
+        targets, classes = (1, 0) if layout is None else (len(layout.targets), len(layout.classes))
+        cache = stage.cache * 1024**3
+        context.carried[key] = Feed(slabs, read, length, window, cache, team, targets, classes)
     feed = context.carried[key]
     feed.read = read
     return feed

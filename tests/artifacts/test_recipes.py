@@ -94,7 +94,13 @@ def stages(
         ),
         "selection": (
             Selection(a, "ccs", {"prune": 0.5, "seed": 0}, x),
-            {"train": b, "method": "grand", "settings": {"prune": 0.5, "seed": 1}, "scores": y},
+            {
+                "train": b,
+                "method": "grand",
+                "settings": {"prune": 0.5, "seed": 1},
+                "scores": y,
+                "within": "group",
+            },
             set(),
         ),
         "extraction": (

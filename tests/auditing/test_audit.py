@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from scipy.spatial.distance import cdist
 
 from coreset.artifacts.executor import SerialExecutor
@@ -160,6 +161,25 @@ def test_a_table_against_itself_leaves_each_point_out(tables: tuple[Path, Path],
     assert near["threshold"] == pytest.approx(threshold)
     assert near["share"] == pytest.approx((spacing <= threshold).mean())
     assert near["low"] < near["share"] < near["high"]
+
+
+def test_an_ingested_table_is_audited_by_its_groups_and_features(tmp_path: Path) -> None:
+    from coreset.cli import main
+
+    rows, day = cloud(400, 3, 0), np.repeat([f"day-{i}" for i in range(8)], 50)
+    rows[day == "day-3"] += 9
+    columns = {f"x{i}": rows[:, i] for i in range(3)} | {"y": rows.sum(axis=1), "day": day}
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    source, corpus = str(tmp_path / "rows.parquet"), str(tmp_path / "rows.zarr")
+    made = CliRunner().invoke(main, ["ingest", source, corpus, "--target", "y", "--features", "x*", "--group", "day"])
+    assert made.exit_code == 0, made.output
+    found = audited(tmp_path / "out", corpus, queries=400)
+    apart = cdist(rows.astype(float), rows.astype(float))
+    apart[day[:, None] == day[None, :]] = np.inf
+    assert found["corpus"]["features"] == 3
+    assert found["left_out"] == "trajectory"
+    assert found["coverage"]["auc"] == pytest.approx(apart.min(axis=1).mean(), rel=1e-9)
+    assert found["uncovered"]["members"][0]["group"].endswith("day-3")
 
 
 def test_subsets_halve_and_reach_what_brute_force_says(tables: tuple[Path, Path], tmp_path: Path) -> None:

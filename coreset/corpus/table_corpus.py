@@ -1,0 +1,289 @@
+"""A table as a corpus on disk: a Zarr v3 group with one group per shard, whose rows share a file and a group.
+
+::
+
+    t.zarr/zarr.json                      what the columns are, and every shard's metadata, written last
+    t.zarr/train/a/00003/values           float32, shape [n, features + targets]
+    t.zarr/train/a/00003/rows             int64, shape [n]: the rows' numbers in their file
+
+What the source held is copied, so that it is read once, found to be whole and finite, and guarded by a crc32c per chunk
+from then on. A class is the number of its name in `classes`. The same rows give the same bytes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import zarr
+from jaxtyping import Float32, Int64
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+
+from coreset.atomic import canonical_json, remove, replacing, write_bytes
+from coreset.corpus.metadata import METADATA, members_of, read_mark, read_object, some
+from coreset.corpus.remote import open_store
+from coreset.errors import DataError, RequestError, WorkError, brief
+from coreset.learning.slabs import SLAB
+
+TABLE_FORMAT = "coreset-table-1"
+
+Task = Literal["regression", "classification"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a row of a table holds: the descriptor of a table's points, in the place of an atomic one.
+
+    features, targets: names; vectors count as so many. ranges: largest less smallest value of each target, by which
+    its errors are divided; classes: their names, where the target is a class.
+    """
+
+    features: tuple[str, ...]
+    targets: tuple[str, ...]
+    task: Task
+    ranges: tuple[float, ...]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Features per row, d."""
+        return len(self.features)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a network: one per target, or per class."""
+        return len(self.classes) if self.task == "classification" else len(self.targets)
+
+
+@dataclass(frozen=True)
+class TableShard:
+    """Rows of a table that share a file and a group: to a table what a snapshot is to densities.
+
+    root: the corpus; file: of the source; digest: SHA-256 of the rows' numbers in the table and their values.
+    """
+
+    name: str
+    root: str
+    group: str
+    file: str
+    points: int
+    digest: str
+    temperature: None = None
+    composition: str = ""
+
+    @property
+    def identity(self) -> bytes:
+        """The 32 bytes of the digest: with a row's place in the shard, the identity of a point."""
+        return bytes.fromhex(self.digest)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Rows count as planes of one point each."""
+        return self.points, 1, 1
+
+
+def table_digest(start: Int64[np.ndarray, " n"], values: Float32[np.ndarray, "n c"]) -> str:
+    """SHA-256 of the rows' numbers in the whole table, and of features and targets, all little-endian."""
+    digest = hashlib.sha256(TABLE_FORMAT.encode())
+    digest.update(np.ascontiguousarray(start, "<i8").tobytes())
+    digest.update(np.ascontiguousarray(values + np.float32(0.0), "<f4").tobytes())
+    return digest.hexdigest()
+
+
+class _Attributes(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    group: str
+    file: str
+    points: Annotated[int, Field(ge=1)]
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Root(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    format: Literal["coreset-table-1"]
+    digest: str
+    features: Annotated[list[str], Field(min_length=1)]
+    targets: Annotated[list[str], Field(min_length=1)]
+    task: Task
+    ranges: list[Annotated[float, Field(ge=0)]]
+    classes: list[str]
+
+
+def write_shard(
+    root: Path, shard: TableShard, values: Float32[np.ndarray, "n c"], rows: Int64[np.ndarray, " n"]
+) -> None:
+    """Writes one shard, whole or not at all; one that stands under its name is replaced if it has other content."""
+    final = root / shard.name
+    if final.is_dir() and _digest_at(final) == shard.digest:
+        return
+    (root / METADATA).unlink(missing_ok=True)
+    with replacing(final) as temporary:
+        with zarr.config.set({"json_indent": None}):
+            stated: dict[str, Any] = {"group": shard.group, "file": shard.file}
+            stated |= {"points": shard.points, "digest": shard.digest}
+            group = zarr.open_group(temporary, mode="w", zarr_format=3, attributes={"shard": stated})
+            for name, array in (("values", values), ("rows", rows)):
+                chunk = min(SLAB, len(array))
+                group.create_array(
+                    name,
+                    shape=array.shape,
+                    dtype=array.dtype,
+                    chunks=(chunk, *array.shape[1:]),
+                    shards=(-(-len(array) // chunk) * chunk, *array.shape[1:]),
+                    serializer=BytesCodec(endian="little"),
+                    compressors=[
+                        BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=array.itemsize),
+                        Crc32cCodec(),
+                    ],
+                    # No value and no row is that, so a chunk that is missing is found when it is read.
+                    fill_value=np.nan if array.dtype.kind == "f" else -1,
+                    config={"write_empty_chunks": True},
+                )[...] = array
+        remove(final)
+
+
+def _digest_at(folder: Path) -> str | None:
+    try:
+        return str(read_object((folder / METADATA).read_bytes(), folder)["attributes"]["shard"]["digest"])
+    except (OSError, KeyError, TypeError, DataError):
+        return None
+
+
+def written_shard(root: Path, name: str, points: int) -> TableShard:
+    """A shard as it was written. Raises WorkError where it was not, or has another number of rows."""
+    try:
+        attributes = read_object((root / name / METADATA).read_bytes(), root / name)["attributes"]
+        shard = TableShard(name, str(root), **dict(_Attributes.model_validate(attributes["shard"])))
+    except (OSError, KeyError, TypeError, ValidationError, DataError):
+        shard = None
+    if shard is None or shard.points != points:
+        raise WorkError(f"{root / name}: expected a shard of {points} rows, found none; ingest again to finish.")
+    return shard
+
+
+def finish_table(root: Path, shards: Sequence[TableShard], layout: Layout) -> str:
+    """Declares that the corpus consists of these shards; returns its digest. Raises RequestError for others in it."""
+    known = {shard.name for shard in shards}
+    found = {path.parent.parent.relative_to(root).as_posix() for path in root.rglob(f"values/{METADATA}")}
+    if surplus := sorted(found - known):
+        raise RequestError(
+            f"{root}: holds {len(surplus)} shards that the source does not have ({some(surplus)}); remove the folder, "
+            "or ingest into a new one."
+        )
+    stated = {
+        "features": list(layout.features),
+        "targets": list(layout.targets),
+        "task": layout.task,
+        "ranges": list(layout.ranges),
+        "classes": list(layout.classes),
+    }
+    digest = _corpus_digest(shards, stated)
+    metadata = {
+        shard.name: {
+            "zarr_format": 3,
+            "node_type": "group",
+            "attributes": {
+                "shard": {"group": shard.group, "file": shard.file, "points": shard.points, "digest": shard.digest}
+            },
+        }
+        for shard in sorted(shards, key=lambda shard: shard.name)
+    }
+    mark = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {"format": TABLE_FORMAT, "digest": digest, **stated},
+        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": metadata},
+    }
+    write_bytes(root / METADATA, canonical_json(mark))
+    return digest
+
+
+def _corpus_digest(shards: Sequence[TableShard], stated: dict[str, Any]) -> str:
+    entries = sorted([shard.name, shard.digest, shard.group, shard.file, shard.points] for shard in shards)
+    return hashlib.sha256(TABLE_FORMAT.encode() + canonical_json([stated, entries])).hexdigest()
+
+
+@dataclass(frozen=True)
+class TableCorpus:
+    """A complete table, opened for reading; shards in order of their names."""
+
+    path: str
+    snapshots: tuple[TableShard, ...]
+    layout: Layout
+    digest: str
+
+    @staticmethod
+    def open(path: str) -> TableCorpus:
+        """Reads the metadata of the whole corpus, one file. Raises DataError where they are damaged."""
+        path = path.rstrip("/")
+        root = read_object(read_mark(path), path)
+        try:
+            stated = _Root.model_validate(root.get("attributes"))
+            shards = tuple(
+                TableShard(name, path, **dict(_Attributes.model_validate(member.get("attributes", {}).get("shard"))))
+                for name, member in sorted(members_of(root, path).items())
+            )
+        except (ValidationError, AttributeError) as error:
+            raise DataError(
+                f"{path}/{METADATA}: expected the metadata of a table, found others ({brief(error)}); ingest again."
+            ) from None
+        fields = stated.model_dump(exclude={"format", "digest"})
+        if _corpus_digest(shards, fields) != stated.digest:
+            raise DataError(f"{path}/{METADATA}: its content is not what its digest says; ingest again.")
+        features, targets = tuple(stated.features), tuple(stated.targets)
+        layout = Layout(features, targets, stated.task, tuple(stated.ranges), tuple(stated.classes))
+        return TableCorpus(path, shards, layout, stated.digest)
+
+    def select(self, pattern: str) -> tuple[TableShard, ...]:
+        """Shards whose names match a glob, in order of name. Raises RequestError where none does."""
+        found = tuple(shard for shard in self.snapshots if fnmatch.fnmatchcase(shard.name, pattern))
+        if not found:
+            names = [shard.name for shard in self.snapshots]
+            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+            raise RequestError(f"{self.path}: no shard is named {pattern!r}; the nearest names are {some(near)}")
+        return found
+
+
+def is_table_corpus(path: str) -> bool:
+    """Whether the mark of completeness at a path or URL is that of a table. Raises as `read_mark`."""
+    attributes = read_object(read_mark(path), path).get("attributes")
+    return isinstance(attributes, dict) and attributes.get("format") == TABLE_FORMAT
+
+
+def read_values(shard: TableShard, start: int, stop: int) -> Float32[np.ndarray, "n c"]:
+    """Features and targets of the rows start ≤ place < stop. Raises DataError for what is damaged or missing."""
+    values = _read(shard, "values", start, stop)
+    if values.dtype != np.float32 or values.ndim != 2 or not np.isfinite(values).all():
+        raise DataError(f"{shard.root}/{shard.name}/values: expected finite float32, found others; ingest again.")
+    return values
+
+
+def read_rows(shard: TableShard, start: int, stop: int) -> Int64[np.ndarray, " n"]:
+    """The rows' numbers in their file. Raises as `read_values`."""
+    rows = _read(shard, "rows", start, stop)
+    if rows.dtype != np.int64 or rows.ndim != 1 or (rows < 0).any():
+        raise DataError(f"{shard.root}/{shard.name}/rows: expected numbers of rows, found others; ingest again.")
+    return rows
+
+
+def _read(shard: TableShard, name: str, start: int, stop: int) -> np.ndarray:
+    place = f"{shard.root}/{shard.name}/{name}"
+    try:
+        store = open_store(shard.root) if "://" in shard.root else shard.root
+        array = zarr.open_array(store, path=f"{shard.name}/{name}", mode="r")
+        if array.ndim not in (1, 2) or array.shape[0] != shard.points:
+            raise DataError(f"{place}: expected {shard.points} rows, found shape {array.shape}; ingest again.")
+        return np.asarray(array[start:stop])
+    except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, DataError) or (isinstance(error, OSError) and error.errno):
+            raise
+        raise DataError(f"{place} is damaged ({brief(error)}); copy the corpus again, or ingest again.") from None

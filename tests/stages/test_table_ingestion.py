@@ -1,0 +1,161 @@
+"""A table becomes a corpus: every row once, with its group and its place, however the source was cut."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from coreset.artifacts.executor import SerialExecutor
+from coreset.corpus import tables
+from coreset.corpus.metadata import METADATA
+from coreset.corpus.table_corpus import TableCorpus, read_rows, read_values
+from coreset.corpus.tables import open_table
+from coreset.errors import DataError, RequestError
+from coreset.stages import table_ingestion as module
+from coreset.stages.table_ingestion import Request, ingest_table
+
+RNG = np.random.default_rng(3)
+N = 1000
+COLUMNS: dict[str, Any] = {
+    "a": RNG.normal(size=N).astype(np.float32),
+    "b": RNG.normal(size=N).astype(np.float32),
+    "y": RNG.normal(size=N).astype(np.float32),
+    "kind": RNG.choice(["fcc", "bcc", "a/b .."], N),
+    "source": RNG.integers(0, 7, N),
+    "role": RNG.choice(["train", "train", "test"], N),
+}
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    pq.write_table(pa.table(COLUMNS), tmp_path / "t.parquet", row_group_size=300)
+    return tmp_path / "t.parquet"
+
+
+def ingest(source: Path, destination: Path, request: Request) -> TableCorpus:
+    digest, layout, shards = ingest_table(open_table(str(source)), request, destination, SerialExecutor())
+    corpus = TableCorpus.open(str(destination))
+    assert (corpus.digest, corpus.layout, len(corpus.snapshots)) == (digest, layout, shards)
+    return corpus
+
+
+def gathered(corpus: TableCorpus) -> list[tuple[int, str, str, list[float]]]:
+    """Of every row: its number, role and group, and its values; in order of the numbers."""
+    found = []
+    for shard in corpus.snapshots:
+        rows, values = read_rows(shard, 0, shard.points), read_values(shard, 0, shard.points)
+        found += [
+            (int(row), shard.name.split("/")[0], shard.group, each.tolist())
+            for row, each in zip(rows, values, strict=True)
+        ]
+    return sorted(found)
+
+
+def expected(names: Sequence[str]) -> list[list[float]]:
+    return np.stack([np.asarray(COLUMNS[name], np.float32) for name in names], axis=1).tolist()
+
+
+@pytest.mark.parametrize("most", [17, 2**18])
+def test_every_row_stands_once_with_its_group(table: Path, tmp_path: Path, most: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(module, "SHARD", most)
+    monkeypatch.setattr(tables, "ROWS", 37)
+    corpus = ingest(table, tmp_path / "c", Request(("y",), group="kind", split="role"))
+    found = gathered(corpus)
+    assert [row for row, *_ in found] == list(range(N))
+    assert [values for *_, values in found] == expected(["a", "b", "source", "y"])
+    assert [group for _, _, group, _ in found] == COLUMNS["kind"].tolist()
+    assert [role for _, role, _, _ in found] == COLUMNS["role"].tolist()
+    assert max(shard.points for shard in corpus.snapshots) <= most
+    assert {shard.file for shard in corpus.snapshots} == {"t.parquet"}
+    assert corpus.layout.features == ("a", "b", "source") and corpus.layout.task == "regression"
+    assert corpus.layout.ranges == pytest.approx([np.ptp(COLUMNS["y"])])
+
+
+def test_a_shard_does_not_depend_on_how_many_rows_are_read_at_a_time(
+    table: Path, tmp_path: Path, monkeypatch: Any, picture: Callable[[Path], Any]
+) -> None:
+    request = Request(("y",), features=("[ab]",), group="source")
+    whole = ingest(table, tmp_path / "whole", request)
+    monkeypatch.setattr(tables, "ROWS", 11)
+    assert ingest(table, tmp_path / "pieces", request).digest == whole.digest
+    assert picture(tmp_path / "pieces") == picture(tmp_path / "whole")
+
+
+def test_without_a_column_of_groups_rows_are_dealt_to_folds_and_some_of_these_test(table: Path, tmp_path: Path) -> None:
+    corpus = ingest(table, tmp_path / "c", Request(("y",), features=("a", "b"), test=0.2))
+    groups = {shard.group for shard in corpus.snapshots}
+    assert len(groups) == 20
+    assert sum(group.startswith("test/") for group in groups) == 4
+    rows = [row for row, *_ in gathered(corpus)]
+    assert rows == list(range(N))
+    by_group = [sum(s.points for s in corpus.snapshots if s.group == group) for group in groups]
+    assert min(by_group) > 20  # 50 are expected
+
+
+def test_a_class_is_the_number_of_its_name(table: Path, tmp_path: Path) -> None:
+    corpus = ingest(table, tmp_path / "c", Request(("kind",), features=("a", "b"), group="source"))
+    assert (corpus.layout.task, corpus.layout.classes) == ("classification", ("a/b ..", "bcc", "fcc"))
+    assert corpus.layout.outputs == 3
+    found = [corpus.layout.classes[int(values[2])] for *_, values in gathered(corpus)]
+    assert found == COLUMNS["kind"].tolist()
+
+
+def test_a_run_that_was_cut_short_is_finished_and_other_content_replaces(table: Path, tmp_path: Path) -> None:
+    request = Request(("y",), features=("a",), group="source")
+    corpus = ingest(table, tmp_path / "c", request)
+    (tmp_path / "c" / METADATA).unlink()
+    with pytest.raises(RequestError):
+        TableCorpus.open(str(tmp_path / "c"))
+    assert ingest(table, tmp_path / "c", request).digest == corpus.digest
+    other = ingest(table, tmp_path / "c", Request(("y",), features=("b",), group="source"))
+    assert [values for *_, values in gathered(other)] == expected(["b", "y"])
+
+
+def test_what_is_damaged_is_named(table: Path, tmp_path: Path) -> None:
+    corpus = ingest(table, tmp_path / "c", Request(("y",), group="source"))
+    shard = corpus.snapshots[0]
+    chunk = next(path for path in (tmp_path / "c" / shard.name / "values/c").rglob("*") if path.is_file())
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 1
+    chunk.write_bytes(content)
+    with pytest.raises(DataError, match=f"{shard.name}/values is damaged"):
+        read_values(shard, 0, shard.points)
+    chunk.unlink()
+    with pytest.raises(DataError, match="expected finite float32"):
+        read_values(shard, 0, shard.points)
+    mark = tmp_path / "c" / METADATA
+    mark.write_bytes(mark.read_bytes().replace(b'"points":', b'"points":1', 1))
+    with pytest.raises(DataError, match="digest"):
+        TableCorpus.open(str(tmp_path / "c"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "found"),
+    [
+        (Request(("z",)), "expected a column 'z', found a, b, y"),
+        (Request(("kind",), task="regression"), "expected targets of numbers, found text"),
+        (Request(("y", "a"), task="classification"), "expected one target of classes, found 2"),
+        (Request(("y",), features=("kind",)), "column 'kind' of kind number, found text"),
+        (Request(("y",), group="nowhere"), "expected a column 'nowhere'"),
+        (Request(("y",), split="kind"), "expected rows of the role 'train', found a/b .., bcc, fcc"),
+        (Request(("y",), test=1.0), "expected two groups or more"),
+    ],
+)
+def test_a_request_that_the_table_cannot_meet_is_refused(
+    table: Path, tmp_path: Path, request_: Request, found: str
+) -> None:
+    with pytest.raises(RequestError, match=found):
+        ingest(table, tmp_path / "c", request_)
+    assert not (tmp_path / "c" / METADATA).exists()
+
+
+def test_a_row_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    rows = RNG.normal(size=(50, 3))
+    rows[31, 1] = np.nan
+    np.save(tmp_path / "t.npy", rows)
+    with pytest.raises(DataError, match=r"t.npy: row 31: expected finite float32"):
+        ingest(tmp_path / "t.npy", tmp_path / "c", Request(("2",)))
