@@ -7,7 +7,8 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -432,7 +433,7 @@ def audit(
     asked = Audit(points, reference, Space.of(network), **settings)
     destination = absolute_output(out or Path("runs") / f"audit-{name_of(corpus)}", "--out")
     names = name_of(corpus, snapshots), name_of(against or corpus, against_snapshots)
-    with _ray(workers) as executor:
+    with _executor(None, workers) as executor:
         figures = write_audit(asked, names, destination, executor, _typed("out", "workers", "as_json", "debug"))
     if as_json:
         click.echo(json.dumps(figures, indent=1))
@@ -471,7 +472,7 @@ def extend(
     asked = request_of(coreset, corpus, snapshots, radius, seed)
     destination = absolute_output(destination, "--out")
     store = absolute_output(store or destination.with_name(f"{destination.name}-artifacts"), "--store")
-    with _ray(workers) as executor:
+    with _executor(None, workers) as executor:
         figures = extend_folder(asked, destination, store, executor)
     if as_json:
         click.echo(json.dumps(figures, indent=1))
@@ -523,14 +524,15 @@ def verify(destination: Path, as_json: bool) -> None:
         click.echo(f"{destination}: {len(files)} files and {rows:,} rows are as the manifest states.")
 
 
-def _executor(job: Job | None) -> RayExecutor:
+@contextmanager
+def _executor(job: Job | None, workers: int | None = None) -> Iterator[RayExecutor]:
+    """Ray as the job says, or local with so many workers; what it prints itself goes to stderr, for it is no result."""
     from coreset.distributed.executor import RayExecutor
     from coreset.progress import progress_on
 
-    progress = progress_on(_err)
-    if job is None:
-        return RayExecutor(progress=progress)
-    return RayExecutor(job.cluster.address, job.cluster.device, job.cluster.workers, progress)
+    cluster = (job.cluster.address, job.cluster.device, job.cluster.workers) if job else ("auto", "auto", workers)
+    with redirect_stdout(sys.stderr), RayExecutor(*cluster, progress_on(_err)) as executor:
+        yield executor
 
 
 def _typed(*without: str) -> str:
@@ -545,13 +547,6 @@ def _typed(*without: str) -> str:
         for each in value if isinstance(value, tuple) else (value,):
             words += [str(each)] if isinstance(parameter, click.Argument) else [parameter.opts[0], str(each)]
     return shlex.join(words)
-
-
-def _ray(workers: int | None) -> RayExecutor:
-    from coreset.distributed.executor import RayExecutor
-    from coreset.progress import progress_on
-
-    return RayExecutor(workers=workers, progress=progress_on(_err))
 
 
 def _shown(path: Path) -> str:

@@ -12,18 +12,24 @@ from hypothesis import strategies as st
 
 from coreset.artifacts.manifest import Artifact, write_manifest
 from coreset.artifacts.stage import Stage
+from coreset.corpus.described_set import DescribedSet
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.energies.engine import Settings
 from coreset.numerics.descriptors import Descriptor
+from coreset.stages.asked import Asked
+from coreset.stages.audit import Scan
 from coreset.stages.coverage import Coverage
 from coreset.stages.energy import HarrisFoulkes
 from coreset.stages.evaluation import Evaluation
+from coreset.stages.extension import Added, AddedPoints, Described, Novel
 from coreset.stages.extraction import Extraction
 from coreset.stages.fields import Fields
 from coreset.stages.histogram import ScoreHistogram
+from coreset.stages.random_subset import RandomSubset
 from coreset.stages.scoring import Scoring
 from coreset.stages.selection import Selection
+from coreset.stages.space import Space
 from coreset.stages.training import Length, Training
 
 
@@ -70,6 +76,8 @@ def stages(
     settings = {"learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "constant", "batch": 8, "window": 64}
     settings |= {"average": 0.0, "checks": 5, "keep": "last"}
     engine = squares(Settings(cutoff=15.0, smearing=0.002))
+    of_a, of_b = (DescribedSet.of(each, descriptor) for each in (a, b))
+    embedding = Space(tmp_path / "network", "0" * 64)
     return {
         "training": (
             Training(a, descriptor, network, settings, Length(epochs=2), "score 0", a),
@@ -142,11 +150,39 @@ def stages(
             {"scores": y, "train": b, "field": "loss", "selections": (("ccs", y),)},
             set(),
         ),
+        "asked": (
+            Asked(of_a, Space(), 10, b"/queries", 0),
+            {"points": of_b, "space": embedding, "wanted": 11, "purpose": b"/probes", "seed": 1},
+            set(),
+        ),
+        "scan": (
+            Scan(of_a, Space(), x, x, "nothing", "none", 0),
+            {
+                "points": of_b,
+                "space": embedding,
+                "queries": y,
+                "probes": y,
+                "left_out": "point",
+                "scaling": "standard",
+                "seed": 1,
+            },
+            set(),
+        ),
+        "random": (
+            RandomSubset(of_a, Space(), x, "none", 0, 9),
+            {"points": of_b, "space": embedding, "queries": y, "scaling": "standard", "seed": 1, "limit": 10},
+            set(),
+        ),
+        "described": (Described(of_a), {"points": of_b}, set()),
+        "novel": (Novel(of_a, x, 1.0), {"points": of_b, "kept": y, "radius": 2.0}, set()),
+        "added": (Added(of_a, x, 1.0, 0), {"points": of_b, "novel": y, "radius": 2.0, "seed": 1}, set()),
+        "addition": (AddedPoints(a, x), {"train": b, "added": y}, set()),
     }
 
 
 NAMES = ["training", "scoring", "selection", "extraction", "coverage", "evaluation"]
 NAMES += ["energy", "fields", "histogram"]
+NAMES += ["asked", "scan", "random", "described", "novel", "added", "addition"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -169,6 +205,8 @@ def test_no_recipe_knows_where_the_corpus_or_an_artifact_lies(
     def moved(value: Any) -> Any:
         if isinstance(value, SnapshotSet):
             return SnapshotSet("elsewhere", value.snapshots)
+        if isinstance(value, DescribedSet):
+            return replace(value, path="elsewhere")
         if isinstance(value, Artifact):
             target = tmp_path / "moved" / value.digest
             return Artifact(target) if target.exists() else artifact(target, value.digest)
@@ -183,9 +221,11 @@ def test_no_recipe_knows_where_the_corpus_or_an_artifact_lies(
 def test_every_choice_of_the_descriptor_is_in_the_recipe(name: str, stages: dict[str, Any]) -> None:
     others = {"handedness": "free", "distances": True, "neighbours": 6, "tie_tolerance": 1e-4}
     for stage, _, _ in stages.values():
-        if not isinstance(stage, Selection | ScoreHistogram):
-            changed = replace(stage.descriptor, **{name: others[name]})
-            assert replace(stage, descriptor=changed).digest != stage.digest
+        holder = getattr(stage, "points", None) if not hasattr(stage, "descriptor") else stage
+        if holder is not None:
+            changed = replace(holder, descriptor=replace(holder.descriptor, **{name: others[name]}))
+            other = changed if holder is stage else replace(stage, points=changed)
+            assert other.digest != stage.digest
 
 
 def test_names_contents_and_validation_groups_count_as_input(make_snapshot: Callable[..., Any]) -> None:
