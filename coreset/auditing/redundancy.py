@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from coreset.numerics.dimension import Dimension, participation_ratio, two_nn
 from coreset.numerics.duplicates import runs_of_equals
 from coreset.stages.audit import parts_of
 
-_TOGETHER = 2**22
+_TOGETHER = 2**20
 """Hashes that are compared at a time, about."""
 _EXAMPLES, _PAIRS = 10, 50
 _COUNTED = 100_000
@@ -125,21 +126,26 @@ def _count_pairs(
 def _by_range(found: Audited) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Sorted hashes of all points, and their positions, which ascend among equals; one range after another."""
     ranges = max(1, found.audit.corpus.points // _TOGETHER)
-    edges = [np.uint64(2**64 * i // ranges) for i in range(1, ranges)]
-    sources, before = [], 0
+    edges = np.array([2**64 * i // ranges for i in range(1, ranges)], np.uint64)
+    sources, before = list[tuple[Path, list[int], int]](), 0
     for folder in parts_of(found.compared):
-        hashes, at = (
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("hashes", "positions")
-        )
-        sources.append((hashes, at, [0, *np.searchsorted(hashes, edges).tolist(), len(hashes)], before))
+        hashes = _opened(folder, "hashes")
+        sources.append((folder, [0, *np.searchsorted(hashes, edges).tolist(), len(hashes)], before))
         before += len(hashes)
     for i in range(ranges):
-        hashes = np.concatenate([hashes[borders[i] : borders[i + 1]] for hashes, _, borders, _ in sources])
+        slices = [(folder, slice(*borders[i : i + 2]), first) for folder, borders, first in sources]
+        hashes = np.concatenate([_opened(folder, "hashes")[some] for folder, some, _ in slices])
         positions = np.concatenate(
-            [at[borders[i] : borders[i + 1]].astype(np.int64) + first for _, at, borders, first in sources]
+            [_opened(folder, "positions")[some].astype(np.int64) + first for folder, some, first in slices]
         )
         order = np.argsort(hashes, kind="stable")
         yield hashes[order], positions[order]
+
+
+def _opened(folder: Path, name: str) -> np.ndarray:
+    """A file of a part, of which only what is looked at is read. Opened for each look: what was read is let go."""
+    found: np.ndarray = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+    return found
 
 
 def _members(found: Audited) -> dict[str, Any]:

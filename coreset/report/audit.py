@@ -29,7 +29,7 @@ class AuditPage:
     def title(self) -> str:
         """What was audited, against what."""
         reference = self.figures["reference"]
-        return f"{self.figures['name']}: what it covers" + ("" if reference is None else f" of {reference['name']}")
+        return f"Audit of {self.figures['name']}" + ("" if reference is None else f" against {reference['name']}")
 
     @property
     def summary(self) -> list[str]:

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner
 from scipy.spatial.distance import cdist
 
 from coreset.artifacts.executor import SerialExecutor
@@ -19,9 +18,11 @@ from coreset.auditing.run import write_audit
 from coreset.corpus import point_set, table_set
 from coreset.corpus.described import describe_points
 from coreset.corpus.store import Corpus
+from coreset.corpus.tables import open_table
 from coreset.errors import RequestError
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.space import Space
+from coreset.stages.table_ingestion import Request, ingest_table
 
 
 def audited(
@@ -106,7 +107,7 @@ def test_the_page_says_the_whole_in_words_first(tables: tuple[Path, Path], tmp_p
     text = (tmp_path / "out/audit.html").read_text()
     assert f"finds its nearest point at {found['coverage']['auc']:.4g} on average (AUC_pr)" in text
     assert "21 points (2.3%) are exact copies of others" in text
-    assert "Least covered is reference.npy, point 15" in text
+    assert "Least covered is reference.npy, row 15" in text
 
 
 def test_a_planted_hole_is_the_first_region_named_by_row_and_column(tables: tuple[Path, Path], tmp_path: Path) -> None:
@@ -164,15 +165,13 @@ def test_a_table_against_itself_leaves_each_point_out(tables: tuple[Path, Path],
 
 
 def test_an_ingested_table_is_audited_by_its_groups_and_features(tmp_path: Path) -> None:
-    from coreset.cli import main
-
     rows, day = cloud(400, 3, 0), np.repeat([f"day-{i}" for i in range(8)], 50)
     rows[day == "day-3"] += 9
     columns = {f"x{i}": rows[:, i] for i in range(3)} | {"y": rows.sum(axis=1), "day": day}
     pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
-    source, corpus = str(tmp_path / "rows.parquet"), str(tmp_path / "rows.zarr")
-    made = CliRunner().invoke(main, ["ingest", source, corpus, "--target", "y", "--features", "x*", "--group", "day"])
-    assert made.exit_code == 0, made.output
+    corpus = tmp_path / "rows.zarr"
+    request = Request(targets=("y",), features=("x*",), group="day")
+    ingest_table(open_table(str(tmp_path / "rows.parquet")), request, corpus, SerialExecutor())
     found = audited(tmp_path / "out", corpus, queries=400)
     apart = cdist(rows.astype(float), rows.astype(float))
     apart[day[:, None] == day[None, :]] = np.inf

@@ -9,6 +9,8 @@ import plotly.graph_objects as go
 
 from coreset.report.figure import SEQUENCE, Choice, Figure, Section, Table, percent, plot, significant
 
+ORDER = ("snapshot", "shard", "file", "trajectory", "temperature", "composition")
+"""In which order parts of different kinds are offered."""
 BARS = 40
 """Labels of one kind that are drawn: of more, those that add the most and the least."""
 
@@ -244,7 +246,8 @@ def section_contribution(figures: dict[str, Any]) -> Section:
 def _bars(figures: dict[str, Any]) -> Figure:
     figure = plot(("points", "nearest to", "rise of AUC_pr", "rise, of AUC_pr"))
     area = figures["coverage"]["auc"]
-    kinds = list(figures["contribution"])
+    kinds = sorted(figures["contribution"], key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER))
+    most = max(min(BARS, len(figures["contribution"][kind])) for kind in kinds)
     for i, kind in enumerate(kinds):
         shown = [each for each in figures["contribution"][kind] if each["rise"] is not None]
         cut = len(shown) > BARS
@@ -260,6 +263,7 @@ def _bars(figures: dict[str, Any]) -> Figure:
                 x=[each["rise"] / area if area else 0.0 for each in reversed(shown)],
                 y=[each["name"] for each in reversed(shown)],
                 orientation="h",
+                width=0.75 * len(shown) / most,  # as thick as where there are many
                 name=kind,
                 marker={"color": SEQUENCE[i % len(SEQUENCE)]},
                 customdata=rows[::-1],
@@ -274,9 +278,7 @@ def _bars(figures: dict[str, Any]) -> Figure:
     figure.update_layout(
         xaxis={"title": {"text": "rise of AUC_pr without it"}, "tickformat": ".2~%", "rangemode": "tozero"},
         yaxis={"automargin": True, "type": "category", "tickfont": {"size": 11}},
-        bargap=0.25,
     )
-    most = max(min(BARS, len(figures["contribution"][kind])) for kind in kinds)
     return Figure(
         "adds",
         "Rise of AUC_pr without each part",

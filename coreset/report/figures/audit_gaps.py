@@ -38,15 +38,20 @@ def section(figures: dict[str, Any]) -> Section:
     )
 
 
+def name(region: Mapping[str, Any]) -> str:
+    """The point in the centre of a region."""
+    kind = next(kind for kind in ("snapshot", "shard", "file") if kind in region)
+    return f"{region[kind]}, {'point' if kind == 'snapshot' else 'row'} {region['index']:,}"
+
+
 def place(region: Mapping[str, Any], unit: str = "") -> str:
     """Where a region is, in a few words."""
-    kind = "snapshot" if "snapshot" in region else "file"
-    text = f"{region[kind]}, point {region['index']:,}"
+    text = name(region)
     if "species" in region:
         text += f", {region['from_atom']:.2g} Bohr from an atom of {region['species']}"
     if region.get("unusual"):
         most = region["unusual"][0]
-        text += f" ({most['feature']} lies {most['deviations']:+.2g} standard deviations from the mean)"
+        text += f" (its {most['feature']} lies {most['deviations']:+.2g} standard deviations from the mean)"
     return text + f", {region['distance']:.3g} {unit}".rstrip() + " from the nearest point of the corpus"
 
 
@@ -161,8 +166,7 @@ def _regions(figures: Mapping[str, Any]) -> Table:
     head = ["place"] + (["x, y, z (Bohr)", "nearest atom"] if atoms else ["most unusual"])
     rows = []
     for region in regions:
-        kind = "snapshot" if "snapshot" in region else "file"
-        row = [f"{region[kind]}, point {region['index']:,}"]
+        row = [name(region)]
         if atoms:
             row += [
                 ", ".join(f"{region[axis]:.2f}" for axis in "xyz"),

@@ -43,7 +43,7 @@ def _kinds(figures: Mapping[str, Any]) -> Table:
         (
             f"another point within {near['threshold']:.3g}{unit}",
             "",
-            f"{share(near['share'], 3)} {interval(near['low'], near['high'])}",
+            f"{share(near['share'], 3)} [{share(near['low'])}, {share(near['high'])}]",
             f"a sample of {near['probes']:,}",
         ),
     )
