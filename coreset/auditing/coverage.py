@@ -51,23 +51,31 @@ def coverage(found: Audited) -> dict[str, Any]:
 
 
 def random_peer(found: Audited) -> dict[str, Any] | None:
-    """A random subset: of the reference as large as the corpus, or else a half of the corpus itself."""
-    groups = found.queries.groups(found.audit.asked_of)
+    """A random subset: of the reference as large as the corpus, or else a half of the corpus itself.
+
+    With points of the reference it is compared on the queries that neither holds, for a query that is itself among them
+    tells nothing of the others.
+    """
     if found.random is not None:
         of, (points, distances) = "reference", found.random
+        asked = (found.distances > 0) & (distances > 0)
     else:
         of, sizes = "corpus", found.compared.figures["sizes"]
         if len(sizes) < 2:
             return None
         points, distances = sizes[-2], np.sqrt(of_subsets(found.nearby.by_level)[-2])
-        if not np.isfinite(distances).all():
-            return None
-    area = mean_over_queries(distances[None], groups)
-    difference = mean_over_queries((found.distances - distances)[None], groups)
+        asked = np.ones(len(distances), bool)
+    if not (asked.any() and np.isfinite(distances).all()):
+        return None
+    groups = found.queries.groups(found.audit.asked_of)
+    groups = None if groups is None else groups[asked]
+    difference = mean_over_queries((found.distances - distances)[None, asked], groups)
     return {
         "of": of,
         "points": points,
-        **estimate(area),
+        "queries": int(asked.sum()),
+        "corpus": float(found.distances[asked].mean()),
+        **estimate(mean_over_queries(distances[None, asked], groups)),
         "difference": {**estimate(difference), "verdict": verdict(difference)},
     }
 

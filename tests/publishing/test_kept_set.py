@@ -47,5 +47,10 @@ def test_a_coreset_against_its_corpus_meets_as_many_random_points(
     assert found["random"]["points"] == len(kept)
     drawn = np.concatenate([reference.keys(0, b"/random", piece) for piece in reference.pieces()])
     subset = whole[np.argsort(drawn)[: len(kept)]]
-    assert found["random"]["value"] == pytest.approx(cdist(whole, subset).min(axis=1).mean(), rel=1e-9)
+    ours, theirs = (cdist(whole, each).min(axis=1) for each in (kept, subset))
+    unseen = (ours > 0) & (theirs > 0)
+    assert 0.5 * len(whole) < unseen.sum() < len(whole)
+    assert found["random"]["queries"] == unseen.sum()
+    assert found["random"]["value"] == pytest.approx(theirs[unseen].mean(), rel=1e-9)
+    assert found["random"]["difference"]["value"] == pytest.approx((ours - theirs)[unseen].mean(), rel=1e-9)
     assert found["duplicates"]["members"]["in_reference"] == [[each.name, each.name] for each in points.members]

@@ -95,7 +95,8 @@ def _areas(figures: dict[str, Any]) -> Table:
         measured = (f"{random['points']:,}", f"{random['value']:.4g}", interval(random["low"], random["high"]))
         rows.append((of, *measured, paired, judged))
         told = (
-            "The random points are as many as the corpus has. "
+            f"The random points are as many as the corpus has; they are compared on the {random['queries']:,} queries "
+            f"that neither holds, where AUC_pr of the corpus is {random['corpus']:.4g}. "
             if random["of"] == "reference"
             else "The reference has no more points than the corpus, so the peer is a random half of the corpus. "
             if figures["reference"]
