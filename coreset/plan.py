@@ -118,7 +118,6 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
     entries = {stage.digest: (stage, done) for stage, done in ledger.entries}.values()
     return {
         "name": pipeline.job.name,
-        "table": train.layout is not None,
         "points": {
             "train": train.points,
             "validation": pipeline.split.validation.points,
@@ -136,7 +135,7 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
         "seconds": start + sum(row["seconds"] for row in rows.values()),
         # How many are to be computed, each of which takes what `seconds` does not know; null where there is no engine.
         "energies": None
-        if pipeline.engine is None
+        if pipeline.engine is None and train.layout is None
         else sum(isinstance(stage, HarrisFoulkes) and not done for stage, done in entries),
         "workers": workers,
         "calibrated": rates.measured,
