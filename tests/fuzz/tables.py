@@ -40,7 +40,7 @@ def _whole(table: Table) -> dict[str, Any]:
     texts = [column.name for column in table.columns if column.kind == "text"]
     rows = [rows for block in table.blocks for rows in table.features(block, names)]
     labels = [piece[name].tolist() for name in texts for block in table.blocks for piece in table.pieces(block, [name])]
-    return {"names": names, "texts": texts, "rows": np.concatenate(rows), "labels": sum(labels, [])}
+    return {"names": names, "texts": texts, "rows": np.concatenate(rows), "labels": labels}
 
 
 def _read(name: str) -> Any:
