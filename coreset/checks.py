@@ -63,6 +63,10 @@ def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> No
     """Raises RequestError for a budget that the corpus cannot meet, before anything is computed."""
     if points.layout is not None:
         _check_table(job, points.layout, place)
+    if job.network.code is not None and job.energy.pseudopotentials is not None:
+        raise RequestError(
+            f"{place}: energy: expected a multilayer perceptron, found network.code; leave one of them out."
+        )
     parts = parts_of(points, job.select.within)
     if len(parts) > 1:
         for part, members in parts.items():
@@ -128,6 +132,11 @@ def check_energies_of_run(job: Job, place: str) -> None:
 def check_sweep(sweep: Sweep, place: str) -> None:
     """Raises RequestError for a rate or a setting that the corpus or the sweep cannot meet, before any computing."""
     split, job = sweep.pipeline.split, sweep.job
+    if job.network.code is not None:
+        raise RequestError(
+            f"{place}: network.code: `coreset sweep` expects a multilayer perceptron, found a network of your own; use "
+            "`coreset run`."
+        )
     if job.select.within is not None:
         raise RequestError(
             f"{place}: select.within: `coreset sweep` compares selections of the whole training set, found "

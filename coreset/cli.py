@@ -31,7 +31,7 @@ INTERRUPTED = 130
 
 
 def job_options(command: F) -> F:
-    """JOB.yaml, --out, --store and --set."""
+    """JOB.yaml, --out, --store, --set and --allow-code."""
     decorators = [
         click.argument("job", type=click.Path(path_type=Path)),
         click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. [default: runs/<name>]"),
@@ -41,6 +41,7 @@ def job_options(command: F) -> F:
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Overrides a key of the job file."
         ),
+        click.option("--allow-code", is_flag=True, help="Run the class that the job file names as its network."),
     ]
     for decorate in reversed(decorators):
         command = decorate(command)
@@ -97,7 +98,9 @@ def reports_errors(command: F) -> F:
 @job_options
 @json_option
 @reports_errors
-def run(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def run(
+    job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
+) -> None:
     """Everything, in order: train, score, select, measure, extract. Run again to resume."""
     from coreset.atomic import write_json
     from coreset.checks import check_energies_of_run
@@ -105,7 +108,7 @@ def run(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, .
     from coreset.session import open_session, package
     from coreset.summary import summarise
 
-    session = open_session(job, out, store, overrides)
+    session = open_session(job, out, store, overrides, allow_code)
     check_energies_of_run(session.job, str(job))
     with _executor(session.job) as executor, session.recorded(executor) as pipeline:
         products = pipeline.run()
@@ -126,7 +129,9 @@ def run(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, .
 @job_options
 @json_option
 @reports_errors
-def sweep(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def sweep(
+    job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
+) -> None:
     """Methods × pruning rates × seeds, and studies of single settings. Run again to resume."""
     from coreset.atomic import write_json
     from coreset.checks import check_sweep
@@ -137,7 +142,7 @@ def sweep(job: Path, out: Path | None, store: Path | None, overrides: tuple[str,
     from coreset.sweep import Sweep
     from coreset.sweep_summary import summarise_sweep
 
-    session = open_session(job, out, store, overrides)
+    session = open_session(job, out, store, overrides, allow_code)
     check_sweep(Sweep(session.pipeline(lambda stages: [])), str(job))
     with _executor(session.job) as executor, session.recorded(executor) as pipeline:
         swept = Sweep(pipeline)
@@ -179,11 +184,13 @@ def report(directory: Path, out: Path | None) -> None:
 @job_options
 @json_option
 @reports_errors
-def score(job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def score(
+    job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
+) -> None:
     """Importance scores alone."""
     from coreset.session import open_session
 
-    session = open_session(job, out, store, overrides)
+    session = open_session(job, out, store, overrides, allow_code)
     with _executor(session.job) as executor, session.recorded(executor) as pipeline:
         _, scores = pipeline.score()
     if as_json:
@@ -208,6 +215,7 @@ def plan(
     out: Path | None,
     store: Path | None,
     overrides: tuple[str, ...],
+    allow_code: bool,
     calibrate: bool,
     swept: bool,
     as_json: bool,
@@ -222,10 +230,12 @@ def plan(
     from coreset.sweep import Sweep
     from coreset.workflow import Pipeline
 
-    session = open_session(job, out, store, overrides)
+    session = open_session(job, out, store, overrides, allow_code)
     session.folder.expect_free_for(session.job.name)
     ledger = planning.Ledger(session.store, session.split.train.points)
-    pipeline = Pipeline(session.job, session.split, ledger.materialize, session.engine, planning.known_cutoff)
+    pipeline = Pipeline(
+        session.job, session.split, ledger.materialize, session.engine, planning.known_cutoff, session.code
+    )
     if swept:
         check_sweep(Sweep(pipeline), str(job))
     else:

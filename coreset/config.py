@@ -123,6 +123,25 @@ class NetworkSection(_Section):
     output: Output = Field(
         "relu", description="`relu` scales the target and never shifts it; `linear` standardises it."
     )
+    code: str | None = Field(
+        None, description="A network of your own, as package.module:Class or file.py:Class; needs `--allow-code`."
+    )
+    arguments: dict[str, Any] = Field({}, description="What that class is called with, beside inputs and outputs.")
+
+    @model_validator(mode="after")
+    def _one_network(self) -> NetworkSection:
+        if self.code is not None and (stated := self.model_fields_set & {"hidden", "activation", "output"}):
+            raise ValueError(f"expected either code, a network of your own, or its layers, found also {sorted(stated)}")
+        if self.code is None and self.arguments:
+            raise ValueError("arguments are those of code, expected network.code beside them, found none")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _the_plain_one_is_not_said(self, written: Callable[[NetworkSection], dict[str, Any]]) -> dict[str, Any]:
+        told = written(self)
+        own = ("code", "arguments")
+        theirs = ("hidden", "activation", "output")
+        return {name: value for name, value in told.items() if name not in (own if self.code is None else theirs)}
 
 
 class TrainingSection(_Section):

@@ -15,6 +15,7 @@ from coreset.artifacts.stage import Stage
 from coreset.calibration import Rates, multiplications, slabs_in
 from coreset.corpus.pieces import PIECE
 from coreset.corpus.split import Features
+from coreset.corpus.table_corpus import Layout
 from coreset.learning.slabs import SLAB
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
@@ -87,8 +88,10 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
     if sweep:
         Sweep(pipeline).run()
     pipeline.run()
-    size = multiplications(pipeline.job, pipeline.descriptor)
-    model = _Model(rates, size, pipeline.job.network.hidden, pipeline.descriptor)
+    hidden = pipeline.job.network.hidden if pipeline.code is None else ()
+    outputs = pipeline.descriptor.outputs if isinstance(pipeline.descriptor, Layout) else 1
+    size = multiplications(pipeline.job, pipeline.descriptor) if pipeline.code is None else _weights(pipeline)
+    model = _Model(rates, size, hidden, pipeline.descriptor)
     rows: dict[str, dict[str, Any]] = {}
     seen: set[str] = set()
     places: set[str] = set()
@@ -118,14 +121,13 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
     entries = {stage.digest: (stage, done) for stage, done in ledger.entries}.values()
     return {
         "name": pipeline.job.name,
-        "table": train.layout is not None,
         "points": {
             "train": train.points,
             "validation": pipeline.split.validation.points,
             **{f"test.{name}": points.points for name, points in pipeline.split.tests.items()},
         },
         "kept": keep(train.points, pipeline.job.select.prune),
-        "parameters": size + sum(pipeline.job.network.hidden) + 1,
+        "parameters": size + (sum(hidden) + outputs if pipeline.code is None else 0),
         "bytes": {
             "density": 4 * train.points,
             "scores": 16 * train.points,
@@ -136,7 +138,7 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
         "seconds": start + sum(row["seconds"] for row in rows.values()),
         # How many are to be computed, each of which takes what `seconds` does not know; null where there is no engine.
         "energies": None
-        if pipeline.engine is None
+        if pipeline.engine is None and train.layout is None
         else sum(isinstance(stage, HarrisFoulkes) and not done for stage, done in entries),
         "workers": workers,
         "calibrated": rates.measured,
@@ -276,6 +278,14 @@ class _Model:
     def _held(self, stage: Training) -> bool:
         """Whether the training holds its points in memory."""
         return 4 * (self.descriptor.length + 1) * _points(stage) <= stage.cache * 1024**3
+
+
+def _weights(pipeline: Pipeline) -> int:
+    """Parameters of a user's own network, each of which is taken to be multiplied by once per row."""
+    assert pipeline.code is not None
+    features = pipeline.descriptor
+    outputs = features.outputs if isinstance(features, Layout) else 1
+    return sum(each.numel() for each in pipeline.code.make(features.length, outputs, 0).parameters())
 
 
 def _neighbours(features: Features) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -32,6 +32,9 @@ from coreset.publishing.package import write_package
 from coreset.publishing.tables import table_card
 from coreset.run_log import Logged, RunLog
 from coreset.workflow import Pipeline, Products, energy_points
+
+if TYPE_CHECKING:
+    from coreset.learning.code import Code
 
 IN_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
 """Whether this process is the entry point of a Ray job: it works in a temporary copy of the working folder."""
@@ -67,10 +70,12 @@ class Session:
     store: Path
     engine: Engine | None = None
     """What computes energies; None where the job names no pseudopotentials."""
+    code: Code | None = None
+    """The user's own network."""
 
     def pipeline(self, materialize: Callable[[Sequence[Stage]], list[Artifact]]) -> Pipeline:
         """The pipeline of this job."""
-        return Pipeline(self.job, self.split, materialize, self.engine)
+        return Pipeline(self.job, self.split, materialize, self.engine, code=self.code)
 
     @contextmanager
     def recorded(self, executor: Executor) -> Iterator[Pipeline]:
@@ -145,13 +150,23 @@ class _Record:
         )
 
 
-def open_session(job_file: Path, out: Path | None, store: Path | None, overrides: Sequence[str]) -> Session:
-    """Reads and checks everything that can be checked without computing. Raises RequestError; writes nothing."""
+def open_session(
+    job_file: Path, out: Path | None, store: Path | None, overrides: Sequence[str], allow_code: bool = False
+) -> Session:
+    """Reads and checks everything that can be checked without computing. Raises RequestError; writes nothing.
+
+    allow_code: whether the class that the job may name as its network is imported, which runs it.
+    """
     job = load_job(job_file, overrides)
+    if job.network.code is not None and not allow_code:
+        raise RequestError(
+            f"{job_file}: network.code: {job.network.code!r} is code, which would be run with your rights; read it, "
+            "and give --allow-code if you trust it."
+        )
     corpus = _open_corpus(job_file, job)
     folder = RunFolder(absolute_output(out or Path("runs") / job.name, "--out"))
     session = _session(job_file, job, corpus, folder, store)
-    return replace(session, engine=_engine(session))
+    return replace(session, engine=_engine(session), code=_code(session))
 
 
 def reopen_session(folder: RunFolder) -> Session:
@@ -183,6 +198,23 @@ def _session(job_file: Path, job: Job, corpus: Corpus | TableCorpus, folder: Run
             f"--store: expected a folder for the artifacts, found the file {store}; use another --store."
         )
     return Session(job_file, job, divided, folder, store)
+
+
+def _code(session: Session) -> Code | None:
+    """The user's own network, made once to see that it is one."""
+    section = session.job.network
+    if section.code is None:
+        return None
+    from coreset.learning.code import check_code, code_of
+
+    layout = session.split.train.layout
+    features = layout or session.job.descriptor.resolve()
+    try:
+        code = code_of(section.code, section.arguments, session.job_file.parent)
+        check_code(code, features.length, layout.outputs if layout else 1)
+    except RequestError as error:
+        raise RequestError(f"{session.job_file}: {error}") from None
+    return code
 
 
 def _engine(session: Session) -> Engine | None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from coreset.stages.extraction import Extraction
 from coreset.stages.scoring import Scoring
 from coreset.stages.selection import Selection
 from coreset.stages.training import Length, Training
+
+if TYPE_CHECKING:
+    from coreset.learning.code import Code
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -119,6 +122,8 @@ class Pipeline:
     """What computes energies; None where the job asks for none."""
     decide: Callable[[Proxies], float] = field(default=lambda proxies: best_cutoff(proxies))
     """Picks β from the proxies' errors."""
+    code: Code | None = None
+    """The user's own network, where the job names one and it may be run."""
 
     def run(self) -> Products:
         """Everything, in order; what stands already is not computed again."""
@@ -149,7 +154,7 @@ class Pipeline:
 
     def scoring(self, models: Sequence[Artifact]) -> Scoring:
         """The scores under the networks of `scoring_runs`."""
-        return Scoring(self.split.train, self.descriptor, tuple(models), self.job.score.precision)
+        return Scoring(self.split.train, self.descriptor, tuple(models), self.job.score.precision, self.code)
 
     def cutoff(self, scores: Artifact) -> tuple[float, Proxies | None]:
         """β as the job states it, or as short trainings on CCS coresets find it on the validation groups."""
@@ -238,7 +243,9 @@ class Pipeline:
     def evaluate(self, models: Mapping[Key, list[Artifact]]) -> dict[str, dict[Key, Artifact]]:
         """The error of every network on every test snapshot, by test set and key."""
         wanted = [(name, key) for name in self.split.tests for key in models]
-        stages = [Evaluation(self.split.tests[name], self.descriptor, tuple(models[key])) for name, key in wanted]
+        stages = [
+            Evaluation(self.split.tests[name], self.descriptor, tuple(models[key]), self.code) for name, key in wanted
+        ]
         made = dict(zip(wanted, self.materialize(stages), strict=True))
         return {name: {key: made[name, key] for key in models} for name in self.split.tests}
 
@@ -329,7 +336,17 @@ class Pipeline:
             network["output"] = "linear"  # unlike a density, a target may be negative
         points, validation = self.split.train, self.split.validation
         return Training(
-            points, self.descriptor, network, settings, length, seed, validation, selection, training.cache, what
+            points,
+            self.descriptor,
+            network,
+            settings,
+            length,
+            seed,
+            validation,
+            selection,
+            training.cache,
+            what,
+            self.code,
         )
 
 
@@ -365,7 +382,7 @@ def choose_cutoffs(pipelines: Sequence[Pipeline], scores: Artifact) -> list[tupl
     grouped = [[next(made) for _ in range(count)] for count in counts]
     grouped_selections = [[next(drawn) for _ in range(count)] for count in counts]
     evaluations = shared.materialize(
-        [Evaluation(shared.split.validation, shared.descriptor, tuple(group)) for group in grouped]
+        [Evaluation(shared.split.validation, shared.descriptor, tuple(group), shared.code) for group in grouped]
     )
     found = {
         id(pipeline): Proxies(cutoffs, proxy.seeds, drawn_on, group, evaluation)

@@ -17,18 +17,21 @@ import fnmatch
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import fsspec
 import numpy as np
 import zarr
 from jaxtyping import Float32, Int64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
+from zarr.storage import MemoryStore, StorePath
 
 from coreset.atomic import canonical_json, remove, replacing, write_bytes
 from coreset.corpus.metadata import METADATA, members_of, read_mark, read_object, some
-from coreset.corpus.remote import open_store
+from coreset.corpus.remote import open_store, patiently
 from coreset.errors import DataError, RequestError, WorkError, brief
 from coreset.learning.slabs import SLAB
 
@@ -132,23 +135,34 @@ def write_shard(
             stated |= {"points": shard.points, "digest": shard.digest}
             group = zarr.open_group(temporary, mode="w", zarr_format=3, attributes={"shard": stated})
             for name, array in (("values", values), ("rows", rows)):
-                chunk = min(SLAB, len(array))
-                group.create_array(
-                    name,
-                    shape=array.shape,
-                    dtype=array.dtype,
-                    chunks=(chunk, *array.shape[1:]),
-                    shards=(-(-len(array) // chunk) * chunk, *array.shape[1:]),
-                    serializer=BytesCodec(endian="little"),
-                    compressors=[
-                        BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=array.itemsize),
-                        Crc32cCodec(),
-                    ],
-                    # No value and no row is that, so a chunk that is missing is found when it is read.
-                    fill_value=np.nan if array.dtype.kind == "f" else -1,
-                    config={"write_empty_chunks": True},
-                )[...] = array
+                _create(group.store_path / name, array.shape, array.dtype)[...] = array
         remove(final)
+
+
+def _create(place: StorePath | MemoryStore, shape: tuple[int, ...], dtype: np.dtype) -> zarr.Array[Any]:
+    """An array of rows in chunks of a slab, all in one file."""
+    chunk = min(SLAB, shape[0])
+    return zarr.create_array(
+        place,
+        shape=shape,
+        dtype=dtype,
+        chunks=(chunk, *shape[1:]),
+        shards=(-(-shape[0] // chunk) * chunk, *shape[1:]),
+        serializer=BytesCodec(endian="little"),
+        compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=dtype.itemsize), Crc32cCodec()],
+        # No value and no row is that, so a chunk that is missing is found when it is read.
+        fill_value=np.nan if dtype.kind == "f" else -1,
+        config={"write_empty_chunks": True},
+    )
+
+
+@lru_cache(maxsize=64)
+def _as_written(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    """The metadata of an array of this shape; the crc32c of its chunks does not know how their bytes are to be read."""
+    store = MemoryStore()
+    with zarr.config.set({"json_indent": None}):
+        _create(store, shape, dtype)
+    return store._store_dict[METADATA].to_bytes()
 
 
 def _digest_at(folder: Path) -> str | None:
@@ -278,12 +292,16 @@ def read_rows(shard: TableShard, start: int, stop: int) -> Int64[np.ndarray, " n
 def _read(shard: TableShard, name: str, start: int, stop: int) -> np.ndarray:
     place = f"{shard.root}/{shard.name}/{name}"
     try:
+        filesystem, root = fsspec.core.url_to_fs(place)
+        metadata = patiently(lambda: filesystem.cat_file(f"{root}/{METADATA}"))
         store = open_store(shard.root) if "://" in shard.root else shard.root
         array = zarr.open_array(store, path=f"{shard.name}/{name}", mode="r")
-        if array.ndim not in (1, 2) or array.shape[0] != shard.points:
-            raise DataError(f"{place}: expected {shard.points} rows, found shape {array.shape}; ingest again.")
+        if array.shape[:1] != (shard.points,) or metadata != _as_written(array.shape, array.dtype):
+            raise DataError(f"{place}/{METADATA} is not what was written; copy the corpus again, or ingest again.")
         return np.asarray(array[start:stop])
     except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, DataError) or (isinstance(error, OSError) and error.errno):
+        if isinstance(error, DataError):
             raise
+        if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError | NotADirectoryError):
+            raise  # of the system, not of the content
         raise DataError(f"{place} is damaged ({brief(error)}); copy the corpus again, or ingest again.") from None

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
+from jaxtyping import Float32
 
 from coreset.corpus.chunks import expect_chunks
 from coreset.corpus.npy import NpyHeader, read_npy_header
@@ -123,29 +124,30 @@ class Table:
             raise DataError(f"{block.file}: expected {block.rows} rows in {block.name}, found {seen}; copy it again.")
 
     def features(self, block: Block, names: Sequence[str]) -> Iterator[np.ndarray]:
-        """The columns of a block side by side, float32, shape [n, Σ w], some `ROWS` rows at a time; all finite."""
-        first = block.first
+        """The columns of a block side by side, see `side_by_side`, some `ROWS` rows at a time."""
+        first = 0
         for piece in self.pieces(block, names):
-            with np.errstate(over="ignore"):  # what becomes infinite is refused below
-                parts = [np.asarray(piece[name], np.float32).reshape(len(piece[name]), -1) for name in names]
-            rows = np.ascontiguousarray(np.concatenate(parts, axis=1))
-            if not (finite := np.isfinite(rows).all(axis=1)).all():
-                row = int(finite.argmin())
-                column = self._name_of(names, int(np.isfinite(rows[row]).argmin()))
-                raise DataError(
-                    f"{block.file}: row {first + row}, column {column!r}: expected a finite float32, found none; mend "
-                    "the row, or leave the column out."
-                )
+            rows = side_by_side(piece, names, block, first)
             first += len(rows)
             yield rows
 
-    def _name_of(self, names: Sequence[str], position: int) -> str:
-        widths = {column.name: column.width for column in self.columns}
-        for name in names:
-            if position < widths[name]:
-                return name
-            position -= widths[name]
-        raise IndexError(position)
+
+def side_by_side(
+    piece: Mapping[str, np.ndarray], names: Sequence[str], block: Block, first: int
+) -> Float32[np.ndarray, "n c"]:
+    """Columns of numbers as float32, shape [n, Σ w]; `first` is the piece's place in its block.
+
+    Raises DataError, naming file, row and column, for a number that is not finite as float32.
+    """
+    with np.errstate(over="ignore"):  # what becomes infinite is refused below
+        parts = [np.asarray(piece[name], np.float32).reshape(len(piece[name]), -1) for name in names]
+    for name, part in zip(names, parts, strict=True):
+        if not (finite := np.isfinite(part).all(axis=1)).all():
+            raise DataError(
+                f"{block.file}: row {block.first + first + int(finite.argmin())}, column {name!r}: expected a finite "
+                "float32, found none; mend the row, or leave the column out."
+            )
+    return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
 
 def is_table(path: str) -> bool:

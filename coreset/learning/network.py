@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from coreset.atomic import parse_json
 from coreset.errors import DataError, brief
+from coreset.learning.code import Code
 from coreset.numerics.products import Dense
 
 _FORMAT = "coreset-network-1"
@@ -40,6 +41,8 @@ class Architecture:
     output: Literal["relu", "linear"]
     outputs: int = 1
     loss: Loss = "squared"
+    code: Code | None = None
+    """A user's own network, in the place of hidden layers."""
 
     @property
     def multiplications(self) -> int:
@@ -54,7 +57,9 @@ class Architecture:
     @property
     def stated(self) -> dict[str, Any]:
         """As a checkpoint tells it: one output of a squared loss, a density's, goes without saying."""
-        told = asdict(self)
+        told = {name: value for name, value in asdict(self).items() if name != "code"}
+        if self.code is not None:
+            return {**told, "code": self.code.stated}
         return told if (self.outputs, self.loss) != (1, "squared") else {k: told[k] for k in _OF_A_DENSITY}
 
 
@@ -151,6 +156,10 @@ def build(architecture: Architecture, normalisation: Normalisation, seed: str) -
     standardise = Standardise(architecture.inputs)
     standardise.mean.copy_(normalisation.mean)
     standardise.scale.copy_(normalisation.scale)
+    if architecture.code is not None:
+        own = architecture.code.make(architecture.inputs, architecture.outputs, _seed_number(f"weights {seed}"))
+        network = nn.Sequential(standardise, own)
+        return Model(architecture, network, normalisation.target_scale, normalisation.target_mean)
     layers: list[nn.Module] = [standardise]
     generator = torch.Generator().manual_seed(_seed_number(f"weights {seed}"))
     for n_in, n_out in pairwise(architecture.widths):
@@ -169,8 +178,11 @@ def build(architecture: Architecture, normalisation: Normalisation, seed: str) -
     return Model(architecture, nn.Sequential(*layers), scale=scale, shift=shift)
 
 
-def load(path: Path) -> tuple[Model, dict[str, Any]]:
-    """Reads what `Model.save` wrote: the model and its notes. Raises DataError for anything else."""
+def load(path: Path, code: Code | None = None) -> tuple[Model, dict[str, Any]]:
+    """Reads what `Model.save` wrote: the model and its notes. Raises DataError for anything else.
+
+    code: what may be run, where the checkpoint is of a user's own network; one that states other code is refused.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             header = parse_json((file.metadata() or {}).get("coreset", "{}").encode())
@@ -184,7 +196,15 @@ def load(path: Path) -> tuple[Model, dict[str, Any]]:
             raise
         found = f"{type(error).__name__}: {brief(error)}"
         raise DataError(f"{path}: expected a safetensors checkpoint of a network, found none ({found}).") from None
-    architecture = Architecture(**{**dict(stated.architecture), "hidden": tuple(stated.architecture.hidden)})
+    own = stated.architecture.code
+    if own != (None if code is None else code.stated):
+        wanted, held = (each or "a multilayer perceptron" for each in (code and code.stated, own))
+        raise DataError(
+            f"{path}: expected the weights of {reprlib.repr(wanted)}, found those of {reprlib.repr(held)}; a user's "
+            "own network is read by the run that made it."
+        )
+    told = {**dict(stated.architecture), "hidden": tuple(stated.architecture.hidden), "code": code}
+    architecture = Architecture(**told)
     _expect_tensors(tensors, architecture, path)
     affine = tensors.pop("target.affine")
     scale, shift = affine.tolist() if affine.ndim == 1 else affine.float()
@@ -203,6 +223,7 @@ class _Shape(BaseModel):
     output: Literal["relu", "linear"]
     outputs: Annotated[int, Field(ge=1)] = 1
     loss: Loss = "squared"
+    code: dict[str, Any] | None = None
 
 
 class _Header(BaseModel):
@@ -217,9 +238,12 @@ def _expect_tensors(tensors: Mapping[str, Tensor], architecture: Architecture, p
     affine = (2, architecture.outputs) if architecture.outputs > 1 and architecture.loss == "squared" else (2,)
     expected: dict[str, tuple[tuple[int, ...], torch.dtype]] = {"target.affine": (affine, torch.float64)}
     expected |= {f"0.{name}": ((architecture.inputs,), torch.float32) for name in ("mean", "scale")}
-    for layer, (n_in, n_out) in enumerate(pairwise(architecture.widths)):
+    for layer, (n_in, n_out) in enumerate(pairwise(architecture.widths) if architecture.code is None else ()):
         expected[f"{2 * layer + 1}.weight"] = (n_out, n_in), torch.float32
         expected[f"{2 * layer + 1}.bias"] = (n_out,), torch.float32
+    if architecture.code is not None:
+        made = architecture.code.make(architecture.inputs, architecture.outputs, 0).state_dict()
+        expected |= {f"1.{name}": (tuple(each.shape), each.dtype) for name, each in made.items()}
     for name in sorted({*expected, *tensors}):
         found = (tuple(tensors[name].shape), tensors[name].dtype) if name in tensors else "none"
         if found != expected.get(name, "none"):

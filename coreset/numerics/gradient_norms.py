@@ -125,6 +125,15 @@ def gradient_norms_and_residuals(
         return norm, residual
 
 
+def has_closed_form(network: nn.Module) -> bool:
+    """Whether `gradient_norms` takes this network; others need `per_sample`."""
+    try:
+        _dense_layers(network)
+    except RequestError:
+        return False
+    return True
+
+
 class _Space:
     """Memory of one block, taken once for all of them: fresh pages for each block cost a tenth of the time."""
 

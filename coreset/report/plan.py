@@ -39,7 +39,7 @@ def print_plan(figures: dict[str, Any], console: Console) -> None:
         f"estimate: {duration(figures['seconds'])} on {figures['workers']} workers, {start} of them until Ray runs"
         f"{f', without {energies:,} energies' if energies else ''}; memory is a worker's (rates {source})",
     ]
-    if energies is None and not figures["table"]:
+    if energies is None:
         lines.append("energies: none; set energy.pseudopotentials")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
 

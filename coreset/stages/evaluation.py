@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from coreset.corpus.table_corpus import Layout
 from coreset.errors import WorkError
 from coreset.numerics.fourier import power_spectrum, sobolev
 from coreset.numerics.metrics import class_errors, electrons_lost, nmae, nrmse, row_errors
+
+if TYPE_CHECKING:
+    from coreset.learning.code import Code
 
 FIGURES = ("nrmse", "nmae", "h1_seminorm", "h1_norm", "electrons_lost")
 """What is measured of every predicted density."""
@@ -46,6 +49,8 @@ class Evaluation(Stage):
     points: SnapshotSet
     descriptor: Features
     models: tuple[Artifact, ...]
+    code: Code | None = None
+    """What may be run, where the models are a user's own network."""
 
     @property
     def title(self) -> str:
@@ -69,7 +74,7 @@ class Evaluation(Stage):
     def _networks(self) -> list[Any]:
         from coreset.learning.network import load
 
-        return [load(model.path("model"))[0] for model in self.models]
+        return [load(model.path("model"), self.code)[0] for model in self.models]
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         from coreset.corpus.described import targets_of

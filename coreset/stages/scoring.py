@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import zarr
@@ -19,6 +19,9 @@ from coreset.corpus.pieces import Piece, pieces_of, planes_of
 from coreset.corpus.split import Features, Member, SnapshotSet
 from coreset.numerics.descriptors import Described
 from coreset.stages.evaluation import naming, network_of
+
+if TYPE_CHECKING:
+    from coreset.learning.code import Code
 
 T = TypeVar("T")
 
@@ -45,6 +48,8 @@ class Scoring(Stage):
     descriptor: Features
     models: tuple[Artifact, ...]
     precision: Literal["float32", "bfloat16", "tf32"] = "float32"
+    code: Code | None = None
+    """What may be run, where the models are a user's own network."""
 
     @property
     def title(self) -> str:
@@ -66,7 +71,13 @@ class Scoring(Stage):
         """Loaded once by the process that holds this stage."""
         from coreset.learning.network import load
 
-        return [load(model.path("model"))[0] for model in self.models]
+        return [load(model.path("model"), self.code)[0] for model in self.models]
+
+    @cached_property
+    def _closed(self) -> bool:
+        from coreset.numerics.gradient_norms import has_closed_form
+
+        return self.code is None or has_closed_form(self._networks[0].network.eval())
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         snapshot: Member = part.payload
@@ -103,6 +114,7 @@ class Scoring(Stage):
 
         from coreset.corpus.described import targets_of
         from coreset.numerics.gradient_norms import gradient_norms_and_residuals
+        from coreset.numerics.per_sample import per_sample_norms_and_residuals
 
         torch.set_num_threads(1)
         density = targets_of(self.train, snapshot, piece.first, piece.stop)
@@ -117,10 +129,11 @@ class Scoring(Stage):
             for run, model in enumerate(self._networks):
                 model.network.to(device)
                 with naming(f"{snapshot.name}, from point {piece.first + rows[0]} on: {network_of(self.models[run])}"):
-                    loss = model.architecture.loss
-                    found = gradient_norms_and_residuals(
-                        model.network, x, model.target(y), _BLOCK, self.precision, loss
-                    )
+                    loss, target = model.architecture.loss, model.target(y)
+                    if self._closed:
+                        found = gradient_norms_and_residuals(model.network, x, target, _BLOCK, self.precision, loss)
+                    else:
+                        found = per_sample_norms_and_residuals(model.network, x, target, loss)
                 norms[run, rows], residuals[run, rows] = (values.cpu().numpy() for values in found)
         return norms, residuals, fallback
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow as pa
 
 from coreset.artifacts.executor import Executor
 from coreset.artifacts.stage import Context, Part
@@ -23,8 +25,8 @@ from coreset.corpus.table_corpus import (
     write_shard,
     written_shard,
 )
-from coreset.corpus.tables import Block, Table
-from coreset.errors import DataError, RequestError
+from coreset.corpus.tables import Block, Table, side_by_side
+from coreset.errors import RequestError
 from coreset.numerics.keys import keys, stream
 
 SHARD = 2**18
@@ -70,15 +72,16 @@ class _Plan:
     def labels(self) -> list[str]:
         return [name for name in (self.split, self.group) if name is not None]
 
-    def label_rows(self, block: Block, piece: dict[str, np.ndarray], first: int) -> list[np.ndarray]:
-        """Role and group of each row of a piece, as text."""
+    def label_rows(self, block: Block, piece: Mapping[str, np.ndarray], first: int) -> tuple[np.ndarray, list[Label]]:
+        """The labels that the rows of a piece may have, and which of them each row has, by its number."""
         rows = len(next(iter(piece.values())))
-        roles = np.full(rows, "", object) if self.split is None else _texts(piece[self.split])
+        role, roles = (np.zeros(rows, int), [""]) if self.split is None else _coded(piece[self.split])
         if self.group is not None:
-            return [roles, _texts(piece[self.group])]
-        start = block.start + first
-        folds = keys(stream(0, b"rows", b"/fold"), start, rows) % np.uint64(FOLDS)
-        return [roles, np.array([f"fold-{fold:02d}" for fold in range(FOLDS)], object)[folds.astype(int)]]
+            group, groups = _coded(piece[self.group])
+        else:
+            hashed = keys(stream(0, b"rows", b"/fold"), block.start + first, rows)
+            group, groups = (hashed % np.uint64(FOLDS)).astype(int), [f"fold-{fold:02d}" for fold in range(FOLDS)]
+        return role * len(groups) + group, list(product(roles, groups))
 
 
 @dataclass(frozen=True)
@@ -167,13 +170,13 @@ def _expanded(table: Table, names: Sequence[str]) -> Iterator[str]:
         yield from [name] if widths[name] == 1 else (f"{name}[{i}]" for i in range(widths[name]))
 
 
-def _texts(values: np.ndarray) -> np.ndarray:
-    """Labels of numbers or texts; a whole number is written as one, whatever its type."""
+def _coded(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Distinct labels as text, and the number of each row's; a whole number is written as one, whatever its type."""
     if values.dtype == object:
-        return values
+        encoded = pa.array(values, pa.string()).dictionary_encode()
+        return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
     distinct, places = np.unique(values, return_inverse=True)
-    texts = np.array([f"{value:.17g}" if values.dtype.kind == "f" else str(int(value)) for value in distinct], object)
-    return texts[places]
+    return places, [f"{value:.17g}" if values.dtype.kind == "f" else str(int(value)) for value in distinct]
 
 
 def _look(plan: _Plan, item: tuple[int, Block]) -> _Seen:
@@ -185,30 +188,19 @@ def _look(plan: _Plan, item: tuple[int, Block]) -> _Seen:
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
     first = 0
     for piece in plan.table.pieces(block, names):
-        roles, groups = plan.label_rows(block, piece, first)
-        counts.update(zip(roles.tolist(), groups.tolist(), strict=True))
+        label, labels = plan.label_rows(block, piece, first)
+        found = zip(labels, np.bincount(label, minlength=len(labels)).tolist(), strict=True)
+        counts.update({each: rows for each, rows in found if rows})
         if plan.task == "classification":
-            classes.update(_texts(piece[plan.targets[0]]).tolist())
+            classes.update(_coded(piece[plan.targets[0]])[1])
         else:
-            values = _side_by_side(plan.targets, piece, block, first)
+            values = side_by_side(piece, plan.targets, block, first)
             low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
-        first += len(groups)
-        for what, found in (("classes", classes), ("groups", counts)):
-            if len(found) > MOST_CLASSES:
+        first += len(label)
+        for what, held in (("classes", classes), ("groups", counts)):
+            if len(held) > MOST_CLASSES:
                 raise RequestError(f"{block.file}: expected at most {MOST_CLASSES} {what}, found more; name others.")
     return _Seen(low, high, frozenset(classes), {number: counts})
-
-
-def _side_by_side(names: Sequence[str], piece: dict[str, np.ndarray], block: Block, first: int) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        parts = [np.asarray(piece[name], np.float32).reshape(len(piece[name]), -1) for name in names]
-    values = np.concatenate(parts, axis=1)
-    if not (finite := np.isfinite(values).all(axis=1)).all():
-        row = block.first + first + int(finite.argmin())
-        raise DataError(
-            f"{block.file}: row {row}: expected finite float32 in {', '.join(names)[:200]}, found others; mend the row."
-        )
-    return values
 
 
 def _roles(path: str, seen: _Seen, request: Request) -> dict[Label, str]:
@@ -263,24 +255,23 @@ def _write(
     first = 0
     for piece in plan.table.pieces(block, [*plan.features, *plan.targets, *plan.labels]):
         if plan.task == "classification":
-            classes = [code[name] for name in _texts(piece[plan.targets[0]]).tolist()]
-            piece[plan.targets[0]] = np.array(classes, np.float32)
-        values = _side_by_side([*plan.features, *plan.targets], piece, block, first)
-        groups = plan.label_rows(block, piece, first)
-        places: dict[Label, list[int]] = {}
-        for place, label in enumerate(zip(*(each.tolist() for each in groups), strict=True)):
-            places.setdefault(label, []).append(place)
-        for label, chosen in places.items():
-            held.setdefault(label, []).append((values[chosen], block.first + first + np.array(chosen, np.int64)))
-            while sum(len(rows) for _, rows in held[label]) >= SHARD:
-                joined, rows = (np.concatenate(each) for each in zip(*held[label], strict=True))
-                flush(label, joined[:SHARD], rows[:SHARD])
-                held[label] = [(joined[SHARD:], rows[SHARD:])]
+            numbers, names = _coded(piece[plan.targets[0]])
+            piece[plan.targets[0]] = np.array([code[name] for name in names], np.float32)[numbers]
+        values = side_by_side(piece, [*plan.features, *plan.targets], block, first)
+        label, labels = plan.label_rows(block, piece, first)
+        order = np.argsort(label, kind="stable")
+        for chosen in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
+            each = labels[label[chosen[0]]]
+            held.setdefault(each, []).append((values[chosen], block.first + first + chosen))
+            while sum(len(rows) for _, rows in held[each]) >= SHARD:
+                joined, rows = (np.concatenate(parts) for parts in zip(*held[each], strict=True))
+                flush(each, joined[:SHARD], rows[:SHARD])
+                held[each] = [(joined[SHARD:], rows[SHARD:])]
         first += len(values)
-    for label, pieces in held.items():
-        joined, rows = (np.concatenate(each) for each in zip(*pieces, strict=True))
+    for each, pieces in held.items():
+        joined, rows = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
         if len(rows):
-            flush(label, joined, rows)
+            flush(each, joined, rows)
 
 
 def _written(destination: Path, block: Block, number: int, role: str, group: str, rows: int) -> Iterator[TableShard]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from coreset.corpus.table_corpus import Layout
 from coreset.errors import RequestError
 from coreset.stages.coverage import query_indices
 from coreset.stages.selection import kept_files
+
+if TYPE_CHECKING:
+    from coreset.learning.code import Code
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Training(Stage):
     cache: float = 0.0
     """GiB; how much is held in memory does not change the result."""
     what: str = "training"
+    code: Code | None = None
+    """A user's own network, in the place of `network`."""
 
     @property
     def title(self) -> str:
@@ -62,11 +67,17 @@ class Training(Stage):
         return {
             **checked,
             "descriptor": asdict(self.descriptor),
-            "network": {**self.network, "hidden": list(self.network["hidden"])},
+            "network": self._stated_network,
             "training": dict(self.settings),
             "length": asdict(self.length),
             "seed": self.seed,
         }
+
+    @property
+    def _stated_network(self) -> dict[str, Any]:
+        if self.code is not None:
+            return {"code": self.code.stated}
+        return {**self.network, "hidden": list(self.network["hidden"])}
 
     def inputs(self) -> dict[str, str]:
         inputs = {"train": self.train.digest}
@@ -103,7 +114,9 @@ class Training(Stage):
             feed = _feed(self, context)
             _ = feed.normalisation  # reads and describes every point, and holds them where they fit
             held_out = _held_out(self.validation, self.descriptor) if self.settings["checks"] else None
-        architecture = Architecture(feed.length, **self.network, **_learnt(self.descriptor))
+        own = {"hidden": (), "activation": "gelu", "output": "linear"}
+        network = self.network if self.code is None else own
+        architecture = Architecture(feed.length, **network, **_learnt(self.descriptor), code=self.code)
         settings = {name: value for name, value in self.settings.items() if name != "workers"}
         recipe = Recipe(**settings, epochs=self.length.epochs, steps=self.length.steps)
         trained = train(feed, architecture, recipe, self.seed, context.device, context.advance, held_out)

@@ -16,6 +16,7 @@ from coreset.corpus.described_set import DescribedSet
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.energies.engine import Settings
+from coreset.learning.code import Code
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.asked import Asked
 from coreset.stages.audit import Scan
@@ -75,6 +76,7 @@ def stages(
     network = {"hidden": (8, 8), "activation": "gelu", "output": "relu"}
     settings = {"learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "constant", "batch": 8, "window": 64}
     settings |= {"average": 0.0, "checks": 5, "keep": "last"}
+    code = Code("nets.py:Net", "{}", "0" * 64)
     engine = squares(Settings(cutoff=15.0, smearing=0.002))
     of_a, of_b = (DescribedSet.of(each, descriptor) for each in (a, b))
     embedding = Space(tmp_path / "network", "0" * 64)
@@ -92,13 +94,14 @@ def stages(
                 "selection": x,
                 "cache": 3.0,
                 "what": "proxies",
+                "code": code,
             },
             {"cache", "what"},
         ),
         "scoring": (
             Scoring(a, descriptor, (x,)),
-            {"train": b, "descriptor": wider, "models": (y,), "precision": "bfloat16"},
-            set(),
+            {"train": b, "descriptor": wider, "models": (y,), "precision": "bfloat16", "code": code},
+            {"code"},
         ),
         "selection": (
             Selection(a, "ccs", {"prune": 0.5, "seed": 0}, x),
@@ -134,7 +137,11 @@ def stages(
             },
             set(),
         ),
-        "evaluation": (Evaluation(a, descriptor, (x,)), {"points": b, "descriptor": wider, "models": (y,)}, set()),
+        "evaluation": (
+            Evaluation(a, descriptor, (x,)),
+            {"points": b, "descriptor": wider, "models": (y,), "code": code},
+            {"code"},
+        ),
         "energy": (
             HarrisFoulkes(a, engine, descriptor, x),
             {"points": b, "engine": replace(engine, settings=Settings(16.0, 0.002)), "descriptor": wider, "model": y},

@@ -2,6 +2,7 @@
 
 import records
 import stores
+import tables
 import texts
 
-TARGETS = {target.name: target for module in (texts, stores, records) for target in module.TARGETS}
+TARGETS = {target.name: target for module in (texts, stores, records, tables) for target in module.TARGETS}

@@ -157,5 +157,5 @@ def test_a_row_that_is_not_finite_is_named(tmp_path: Path) -> None:
     rows = RNG.normal(size=(50, 3))
     rows[31, 1] = np.nan
     np.save(tmp_path / "t.npy", rows)
-    with pytest.raises(DataError, match=r"t.npy: row 31: expected finite float32"):
+    with pytest.raises(DataError, match=r"t.npy: row 31, column '1': expected a finite float32"):
         ingest(tmp_path / "t.npy", tmp_path / "c", Request(("2",)))
