@@ -127,7 +127,7 @@ class Strata:
         least = [min(2, points) for points in self.points]
         exact = [wanted * points / total for points in self.points]
         given = [max(low, int(share)) for low, share in zip(least, exact, strict=True)]
-        order = sorted(range(len(given)), key=lambda i: (-(exact[i] - int(exact[i])), i))
+        order = sorted(range(len(given)), key=lambda i: (given[i] - exact[i], i))
         missing = wanted - sum(given)
         for i in order:
             if missing > 0 and given[i] < self.points[i]:

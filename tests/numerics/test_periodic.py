@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from coreset.errors import RequestError
-from coreset.numerics.periodic import blocks, enclose, heights, images, reduced, wrapped
+from coreset.numerics.periodic import blocks, enclose, heights, images, nearest_atoms, reduced, wrapped
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -127,3 +127,14 @@ def test_blocks_hold_each_point_once_and_balls_enclose_them(seed, count, shape):
 def test_no_points_make_no_blocks():
     order, bounds = blocks(np.empty((0, 3)), np.eye(3), (2, 2, 2))
     assert len(order) == 0 and bounds.tolist() == [0]
+
+
+def test_the_nearest_atom_is_that_of_all_images_far_out() -> None:
+    rng = np.random.default_rng(5)
+    cell = np.array([[4.0, 0, 0], [3.5, 3.0, 0], [-6.0, 5.0, 7.0]])  # skewed, so that its own images are not enough
+    positions, points = rng.random((3, 3)) @ cell, rng.uniform(-9, 9, (60, 3))
+    shifts = np.stack(np.meshgrid(*[np.arange(-12, 13)] * 3), -1).reshape(-1, 3) @ cell
+    apart = np.linalg.norm(positions[None, :, None] + shifts - points[:, None, None], axis=3).min(axis=2)
+    atoms, distances = nearest_atoms(points, cell, positions)
+    np.testing.assert_array_equal(atoms, apart.argmin(axis=1))
+    np.testing.assert_allclose(distances, apart.min(axis=1), rtol=1e-12)
