@@ -18,6 +18,8 @@ CURVE = 101
 SHARES = (0.9, 0.95, 0.99)
 CHOSEN, MOST_CHOSEN = 2_000, 1_024
 """Points among which, and as many at most, are chosen farthest first."""
+WITHIN = 0.9
+"""Share of the queries that are covered within the radius at which it is asked what a part covers alone."""
 TOLD = 1_000
 """Labels of one kind that are told: of more, those that add the most and the least."""
 
@@ -124,14 +126,17 @@ def chosen_against_drawn(found: Audited) -> list[dict[str, Any]]:
 
 
 def contributions(found: Audited) -> dict[str, list[dict[str, Any]]]:
-    """Of each label: the share of the queries whose nearest point bears it, and the rise of AUC_pr without it."""
-    told = {}
+    """Of each label: the share of the queries whose nearest point bears it, and the rise of AUC_pr without it.
+
+    And the share that it alone covers, within the radius that covers `WITHIN` of all queries.
+    """
+    told, radius = {}, float(np.quantile(found.distances, WITHIN, method="inverted_cdf"))
     for labelling, nearest in zip(found.scan.labellings, found.nearby.by_label, strict=True):
         count = len(labelling.names)
         points = np.bincount(
             labelling.of_member, [member.points for member in found.audit.corpus.members], minlength=count
         )
-        shares, rises = nearest.shares(count), nearest.rises(count)
+        shares, rises, alone = nearest.shares(count), nearest.rises(count), nearest.alone(count, radius)
         order = np.lexsort((np.arange(count), -rises))
         if count > TOLD:
             order = np.concatenate([order[: TOLD // 2], order[-TOLD // 2 :]])
@@ -140,6 +145,7 @@ def contributions(found: Audited) -> dict[str, list[dict[str, Any]]]:
                 "name": labelling.names[i],
                 "points": int(points[i]),
                 "nearest": float(shares[i]),
+                "alone": float(alone[i]),
                 "rise": number(rises[i]),
             }
             for i in order.tolist()

@@ -56,6 +56,11 @@ class NearestLabels:
         """The share of the queries whose nearest point bears each label."""
         return np.bincount(self.label[self.label >= 0], minlength=labels) / len(self.label)
 
+    def alone(self, labels: int, radius: float) -> Float[np.ndarray, " l"]:
+        """The share of the queries that each label covers within the radius and no other does."""
+        only = (self.label >= 0) & (np.sqrt(self.first) <= radius) & (np.sqrt(self.second) > radius)
+        return np.bincount(self.label[only], minlength=labels) / len(self.label)
+
     def rises(self, labels: int) -> Float[np.ndarray, " l"]:
         """By how much AUC_pr rises without each label; infinite for one that no other could stand in for."""
         known = self.label >= 0

@@ -214,9 +214,11 @@ def test_grids_against_themselves_leave_their_own_trajectory_out(trajectories: C
     assert found["left_out"] == "trajectory"
     assert found["coverage"]["auc"] == pytest.approx(nearest.mean(), rel=1e-9)
     names = np.repeat([each.name for each in trajectories.snapshots], 125)
+    radius = np.sort(nearest)[int(np.ceil(0.9 * len(nearest))) - 1] * (1 + 1e-12)
     for each in found["contribution"]["snapshot"]:
         rest = apart[:, names != each["name"]].min(axis=1)
         assert each["rise"] == pytest.approx((rest - nearest).mean(), abs=1e-9)
+        assert each["alone"] == ((nearest <= radius) & (rest > radius)).mean()
     assert set(found["contribution"]) == {"snapshot", "trajectory", "composition"}
     # Each temperature is one trajectory's here, so it would tell the same.
     view = found["uncovered"]["views"][0]

@@ -32,6 +32,10 @@ def test_the_rise_without_a_label_is_that_of_leaving_its_points_out(squared: np.
         rest = squared[labels != label]
         expected = np.sqrt(rest.min(axis=0)).mean() - whole if len(rest) else np.inf
         assert found.rises(4)[label] == pytest.approx(expected, abs=1e-12)
+        for radius in (0.0, 1.5, 2.0):
+            others = (rest <= radius**2).any(axis=0) if len(rest) else np.zeros(5, bool)
+            alone = (squared[labels == label] <= radius**2).any(axis=0) & ~others
+            assert found.alone(4, radius)[label] == alone.mean()
     best = np.array([min(zip(column, labels, strict=True))[1] for column in squared.T])
     np.testing.assert_array_equal(found.shares(4), np.bincount(best, minlength=4) / 5)
 

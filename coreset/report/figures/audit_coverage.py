@@ -245,7 +245,7 @@ def section_contribution(figures: dict[str, Any]) -> Section:
 
 
 def _bars(figures: dict[str, Any]) -> Figure:
-    figure = plot(("points", "nearest to", "rise of AUC_pr", "rise, of AUC_pr"))
+    figure = plot(("points", "nearest to", "covers alone", "rise of AUC_pr", "rise, of AUC_pr"))
     area = figures["coverage"]["auc"]
     kinds = sorted(figures["contribution"], key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER))
     most = max(min(BARS, len(figures["contribution"][kind])) for kind in kinds)
@@ -254,9 +254,11 @@ def _bars(figures: dict[str, Any]) -> Figure:
         cut = len(shown) > BARS
         shown = [*shown[: BARS // 2], *shown[-BARS // 2 :]] if cut else shown
         rows = [
-            [each["points"], significant(each["nearest"]), significant(each["rise"]), significant(each["rise"] / area)]
-            if area
-            else [each["points"], significant(each["nearest"]), significant(each["rise"]), None]
+            [
+                each["points"],
+                *(significant(each[key]) for key in ("nearest", "alone", "rise")),
+                significant(each["rise"] / area) if area else None,
+            ]
             for each in shown
         ]
         figure.add_trace(
@@ -272,7 +274,7 @@ def _bars(figures: dict[str, Any]) -> Figure:
                 showlegend=False,
                 hovertemplate=(
                     "%{y}: AUC_pr rises by %{x:.2%} without its %{customdata[0]:,} points; nearest to "
-                    "%{customdata[1]:.2%} of the queries<extra></extra>"
+                    "%{customdata[1]:.2%} of the queries, covers %{customdata[2]:.2%} alone<extra></extra>"
                 ),
             )
         )
@@ -284,7 +286,8 @@ def _bars(figures: dict[str, Any]) -> Figure:
         "adds",
         "Rise of AUC_pr without each part",
         "The exact rise if all points of that part were left out, as a share of AUC_pr; of many parts those that add "
-        "the most and the least. The CSV has the points of each and the share of the queries that it is nearest to.",
+        "the most and the least. The CSV has the points of each, the share of the queries that it is nearest to, and "
+        "the share that it alone covers within the radius that covers 90% of all.",
         figures["command"],
         f"Rise of AUC_pr without each {kinds[0]}",
         figure,
