@@ -51,7 +51,7 @@ def place(region: Mapping[str, Any], unit: str = "") -> str:
         text += f", {region['from_atom']:.2g} Bohr from an atom of {region['species']}"
     if region.get("unusual"):
         most = region["unusual"][0]
-        text += f" (its {most['feature']} lies {most['deviations']:+.2g} standard deviations from the mean)"
+        text += f" (its column {most['feature']} lies {most['deviations']:+.2g} standard deviations from the mean)"
     return text + f", {region['distance']:.3g} {unit}".rstrip() + " from the nearest point of the corpus"
 
 
@@ -173,7 +173,7 @@ def _regions(figures: Mapping[str, Any]) -> Table:
                 f"{region['species']} at {region['from_atom']:.2f}",
             ]
         else:
-            row += [", ".join(f"{each['feature']} {each['deviations']:+.1f} σ" for each in region["unusual"])]
+            row += [", ".join(f"{each['feature']}: {each['deviations']:+.1f} σ" for each in region["unusual"])]
         rows.append((*row, f"{region['distance']:.4g}", f"{region['queries']:,}", share(region["share"])))
     return Table(
         "regions",
