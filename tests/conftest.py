@@ -30,6 +30,14 @@ settings.load_profile("coreset")
 Made = tuple[Snapshot, np.ndarray]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What goes to one worker of xdist: a file, or the folders whose tests share a run, or the names of hosts."""
+    for item in items:
+        folder = item.path.parent.relative_to(Path(__file__).parent)
+        whole = folder.parts[:1] in (("cluster",), ("endtoend",))
+        item.add_marker(pytest.mark.xdist_group(folder.parts[0] if whole else item.path.name + str(folder)))
+
+
 def _snapshot(
     name: str,
     seed: int = 0,
