@@ -1,6 +1,6 @@
-"""A full disk, a disk that became read-only, missing permissions, exhausted memory, a clock that jumps, slow reads, file
-systems that lack what a run needs: a run goes through, or says what is wrong in one line and goes on from there once that
-is mended.
+"""A full disk, a disk that became read-only, missing permissions, exhausted memory, a clock that jumps, slow reads,
+file systems that lack what a run needs: a run goes through, or says what is wrong in one line and goes on from there once
+that is mended.
 """
 
 import contextlib

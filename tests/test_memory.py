@@ -74,7 +74,12 @@ def group() -> Iterator[Path]:
     except OSError:
         pytest.skip("needs control groups that can be written")
     try:
-        limits = {"memory.max": 64, "memory.swap.max": 0, "memory.limit_in_bytes": 64, "memory.memsw.limit_in_bytes": 64}
+        limits = {
+            "memory.max": 64,
+            "memory.swap.max": 0,
+            "memory.limit_in_bytes": 64,
+            "memory.memsw.limit_in_bytes": 64,
+        }
         for name, most in limits.items():
             if (folder / name).exists():
                 (folder / name).write_text(str(most * 2**20))

@@ -1,5 +1,6 @@
 """An S3 server on this machine, file systems that lose, double and hold back what is asked of them, and a toy stage."""
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from coreset.corpus import remote as reads
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
     host, port = running.get_host_and_port()
@@ -32,7 +34,12 @@ _numbers = count()
 @pytest.fixture
 def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Name of an empty bucket; whoever asks for its URL finds server and credentials in the environment."""
-    given = {"ENDPOINT_URL": server, "ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "s3cret", "DEFAULT_REGION": "us-east-1"}
+    given = {
+        "ENDPOINT_URL": server,
+        "ACCESS_KEY_ID": "key",
+        "SECRET_ACCESS_KEY": "s3cret",
+        "DEFAULT_REGION": "us-east-1",
+    }
     for name, value in given.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     (tmp_path / "here").mkdir()
