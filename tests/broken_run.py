@@ -2,8 +2,9 @@
 
     python tests/broken_run.py WHAT NUMBER JOB --out DIR …
 
-WHAT: `kill`, or `limit:LIBRARY`, which leaves the process 64 MiB and lets the library ask for 1 GiB, or `cgroup:FOLDER`,
-which moves it into a control group and fills memory until the kernel ends it. NUMBER counts the parts from 0.
+WHAT: `kill`, or `limit:LIBRARY`, which leaves the process 64 MiB and lets the library ask for 1 GiB, or
+`cgroup:FOLDER`, which moves it into a control group and fills memory until the kernel ends it. NUMBER counts the parts
+from 0.
 """
 
 import contextlib

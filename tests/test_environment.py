@@ -1,6 +1,6 @@
 """A full disk, a disk that became read-only, missing permissions, exhausted memory, a clock that jumps, slow reads,
-file systems that lack what a run needs: a run goes through, or says what is wrong in one line and goes on from there once
-that is mended.
+file systems that lack what a run needs: a run goes through, or says what is wrong in one line and goes on from there
+once that is mended.
 """
 
 import contextlib
@@ -259,7 +259,7 @@ def test_a_file_system_whose_renames_replace_nothing(
         goes_on(job, tmp_path / "another", undisturbed, "--store", str(tmp_path / "store"))
 
 
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
 def test_a_file_system_without_locks_is_a_wrong_request(
     number: int, job: Path, undisturbed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,12 +10,23 @@ from typing import Any, ClassVar
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
-from s3fs import S3FileSystem
 
 from coreset.artifacts import remote
 from coreset.artifacts.stage import Context, FindShard, Part, Stage
 from coreset.corpus import remote as reads
+
+try:
+    from moto.server import ThreadedMotoServer
+    from s3fs import S3FileSystem
+except ImportError:
+    S3FileSystem = None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if S3FileSystem is None:
+        for item in items:
+            if item.path.is_relative_to(Path(__file__).parent):
+                item.add_marker(pytest.mark.skip(reason="needs s3fs, moto[s3], flask and flask-cors"))
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +96,7 @@ def objects(bucket: str) -> Callable[[], dict[str, bytes]]:
     return look
 
 
-class Faulty(S3FileSystem):  # type: ignore[misc]
+class Faulty(S3FileSystem or object):  # type: ignore[misc]
     """S3 behind a bad network, at `faulty://…`."""
 
     protocol: ClassVar[Any] = "faulty"

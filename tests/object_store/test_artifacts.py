@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -283,8 +283,8 @@ def test_two_runs_write_every_shard_at_the_same_moment(
 
 
 @pytest.fixture
-def mirrors(bucket: str) -> Iterator[Path]:
-    yield Path(tempfile.gettempdir()) / f"coreset-{os.geteuid()}"
+def mirrors(bucket: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"coreset-{os.geteuid()}"
 
 
 def test_copies_lie_where_nobody_else_can_reach_them(
