@@ -22,8 +22,10 @@ T = TypeVar("T")
 Item = TypeVar("Item")
 
 FindShard = Callable[..., Path]
-"""`find(record, below="")`: a shard's file or folder on this machine, found to be what was written; of a folder only what
-lies `below` that name in it, where one is given."""
+"""`find(record, below="")`: a shard's file or folder on this machine, found to be what was written.
+
+Of a folder only what lies `below` that name in it, where one is given.
+"""
 
 Place = Literal["task", "actor", "train", "data"]
 """Where a stage's parts run under Ray: plain tasks, an actor pool, one Ray Train worker group, Ray Data."""
