@@ -17,6 +17,7 @@ from rich.console import Console
 from coreset.errors import CoresetError, RequestError
 
 if TYPE_CHECKING:
+    from coreset.artifacts.remote import Location
     from coreset.config import Job
     from coreset.distributed.executor import RayExecutor
 
@@ -34,7 +35,9 @@ def job_options(command: F) -> F:
         click.argument("job", type=click.Path(path_type=Path)),
         click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. [default: runs/<name>]"),
         click.option(
-            "--store", type=click.Path(path_type=Path), help="Folder of the artifacts. [default: OUT/artifacts]"
+            "--store",
+            metavar="PATH",
+            help="Folder of the artifacts, or a URL such as s3://bucket/prefix. [default: OUT/artifacts]",
         ),
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Overrides a key of the job file."
@@ -90,7 +93,7 @@ def reports_errors(command: F) -> F:
 @json_option
 @reports_errors
 def run(
-    job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
+    job: Path, out: Path | None, store: str | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
 ) -> None:
     """Everything, in order: train, score, select, measure, extract. Run again to resume."""
     from coreset.atomic import write_json
@@ -121,7 +124,7 @@ def run(
 @json_option
 @reports_errors
 def sweep(
-    job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
+    job: Path, out: Path | None, store: str | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
 ) -> None:
     """Methods × pruning rates × seeds, and studies of single settings. Run again to resume."""
     from coreset.atomic import write_json
@@ -176,7 +179,7 @@ def report(directory: Path, out: Path | None) -> None:
 @json_option
 @reports_errors
 def score(
-    job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
+    job: Path, out: Path | None, store: str | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
 ) -> None:
     """Importance scores alone."""
     from coreset.session import open_session
@@ -204,7 +207,7 @@ def score(
 def plan(
     job: Path,
     out: Path | None,
-    store: Path | None,
+    store: str | None,
     overrides: tuple[str, ...],
     allow_code: bool,
     calibrate: bool,
@@ -439,8 +442,10 @@ def _executor(job: Job | None) -> RayExecutor:
     return RayExecutor(job.cluster.address, job.cluster.device, job.cluster.workers, progress)
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Location) -> str:
     """Relative to where the user stands, if it lies below."""
+    if not isinstance(path, Path):
+        return str(path)
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

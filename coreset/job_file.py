@@ -125,7 +125,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     node[last] = _parse(text, f"--set {override}")
 
 
-def sweep_command(job: Path, out: Path | None, store: Path | None, overrides: Sequence[str]) -> str:
+def sweep_command(job: Path, out: Path | None, store: str | Path | None, overrides: Sequence[str]) -> str:
     """The command of a sweep as it was given, to be typed again; where pseudopotentials lie is nobody's business."""
     given = [("--out", str(out)) if out else (), ("--store", str(store)) if store else ()]
     given += [("--set", _without_folder(each)) for each in overrides]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coreset.artifacts.manifest import Artifact
-from coreset.artifacts.stage import Context, Part, Stage
+from coreset.artifacts.stage import Context, FindShard, Part, Stage
 from coreset.corpus.kept import batches_of, column_or_nulls, read_kept
 from coreset.corpus.parquet import columns_of, rows_schema, table_schema
 from coreset.corpus.pieces import pieces_of
@@ -117,5 +117,5 @@ class Extraction(Stage):
             columns.append(pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), length))
         return pa.table(columns, schema=rows_schema(length))
 
-    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
         return {"rows": sum(record["figures"]["rows"] for record in records)}
