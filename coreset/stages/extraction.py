@@ -51,49 +51,59 @@ class Extraction(Stage):
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         files = kept_files(self.selection, self.train)
-        length = self.descriptor.length if self.with_descriptor else None
-        counts = {}
-        with pq.ParquetWriter(path, rows_schema(length), compression="zstd") as writer:
-            for snapshot in self.train.snapshots[part.payload.first : part.payload.stop]:
-                selected = read_kept(files[snapshot.digest]).get(snapshot.digest)
-                if selected is not None:
-                    for rows in self._rows(snapshot, selected):
-                        writer.write_table(rows)
-                    counts[snapshot.name] = len(selected.index)
-        return {"rows": sum(counts.values()), "rows_by_snapshot": counts}
-
-    def _rows(self, snapshot: Snapshot, selected: Selected) -> Iterator[pa.Table]:
-        """The rows of one snapshot, piece by piece."""
-        from coreset.corpus.described import open_corpus
-
-        corpus = open_corpus(self.train.corpus)
-        for piece in pieces_of(snapshot):
-            kept = selected.between(piece.first, piece.stop)
-            if len(kept.index):
-                density = corpus.density(snapshot, piece.first, piece.stop)[kept.index - piece.first]
-                yield self._table(snapshot, kept, density)
-
-    def _table(self, snapshot: Snapshot, kept: Selected, density: np.ndarray) -> pa.Table:
-        from coreset.corpus.described import describe_points
-        from coreset.numerics.grids import grid_points
-
-        index = kept.index
-        points = grid_points(snapshot.cell, snapshot.grid, index)
-        columns = [
-            pa.repeat(pa.scalar(snapshot.name), len(index)),
-            pa.array(index),
-            *(pa.array(np.ascontiguousarray(points[:, axis])) for axis in range(3)),
-            pa.array(density),
-            column_or_nulls(kept.score, len(index), pa.float32()),
-            column_or_nulls(kept.stratum, len(index), pa.int32()),
-            pa.array(kept.weight),
-        ]
-        length = None
-        if self.with_descriptor:
-            features = describe_points(snapshot, index, self.descriptor).features
-            length = features.shape[1]
-            columns.append(pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), length))
-        return pa.table(columns, schema=rows_schema(length))
+        snapshots = self.train.snapshots[part.payload.first : part.payload.stop]
+        chosen = ((each, read_kept(files[each.digest]).get(each.digest)) for each in snapshots)
+        kept = ((snapshot, selected) for snapshot, selected in chosen if selected is not None)
+        return write_rows(path, self.train.corpus, kept, self.descriptor if self.with_descriptor else None)
 
     def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
         return {"rows": sum(record["figures"]["rows"] for record in records)}
+
+
+def write_rows(
+    path: Path, corpus: str, kept: Iterable[tuple[Snapshot, Selected]], descriptor: Descriptor | None
+) -> dict[str, Any]:
+    """Writes the rows of some snapshots, with a descriptor if one is given; returns their number, also by snapshot."""
+    counts = {}
+    with pq.ParquetWriter(
+        path, rows_schema(None if descriptor is None else descriptor.length), compression="zstd"
+    ) as writer:
+        for snapshot, selected in kept:
+            for rows in _rows(corpus, snapshot, selected, descriptor):
+                writer.write_table(rows)
+            counts[snapshot.name] = len(selected.index)
+    return {"rows": sum(counts.values()), "rows_by_snapshot": counts}
+
+
+def _rows(corpus: str, snapshot: Snapshot, selected: Selected, descriptor: Descriptor | None) -> Iterator[pa.Table]:
+    """The rows of one snapshot, piece by piece."""
+    from coreset.corpus.described import open_corpus
+
+    opened = open_corpus(corpus)
+    for piece in pieces_of(snapshot):
+        kept = selected.between(piece.first, piece.stop)
+        if len(kept.index):
+            density = opened.density(snapshot, piece.first, piece.stop)[kept.index - piece.first]
+            yield _table(snapshot, kept, density, descriptor)
+
+
+def _table(snapshot: Snapshot, kept: Selected, density: np.ndarray, descriptor: Descriptor | None) -> pa.Table:
+    from coreset.corpus.described import describe_points
+    from coreset.numerics.grids import grid_points
+
+    index = kept.index
+    points = grid_points(snapshot.cell, snapshot.grid, index)
+    columns = [
+        pa.repeat(pa.scalar(snapshot.name), len(index)),
+        pa.array(index),
+        *(pa.array(np.ascontiguousarray(points[:, axis])) for axis in range(3)),
+        pa.array(density),
+        column_or_nulls(kept.score, len(index), pa.float32()),
+        column_or_nulls(kept.stratum, len(index), pa.int32()),
+        pa.array(kept.weight),
+    ]
+    if descriptor is None:
+        return pa.table(columns, schema=rows_schema(None))
+    features = describe_points(snapshot, index, descriptor).features
+    columns.append(pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), descriptor.length))
+    return pa.table(columns, schema=rows_schema(descriptor.length))
