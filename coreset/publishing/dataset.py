@@ -68,7 +68,7 @@ class Dataset:
         known = {}
         for row in self.snapshots.to_pylist():
             name, numbers = row.pop("name"), row.pop("species")
-            source = dict(each.values() if isinstance(each, dict) else each for each in row.pop("source"))
+            source = dict(tuple(each.values()) if isinstance(each, dict) else each for each in row.pop("source"))
             try:
                 known[name] = Snapshot.from_json(name, {**row, "numbers": numbers, "source": source, "wrapped": 0})
             except ValueError as error:

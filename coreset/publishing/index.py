@@ -81,6 +81,8 @@ def stated_recipe(path: Path) -> dict[str, Any]:
         return recipe
     try:
         found = parse_json(stated[RECIPE])
+        if not isinstance(found, dict):
+            raise TypeError(f"a {type(found).__name__}")
         kept = {key: found[key] for key in ("name", "job", "descriptor", "select", "cutoff", "points") if key in found}
         recipe |= kept
         recipe["descriptor"] = StatedDescriptor.model_validate(recipe["descriptor"]).model_dump()

@@ -81,7 +81,9 @@ def push(folder: Path, name: str) -> str:
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    disable_progress_bars()
     repository = name.removeprefix(HUB)
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     manifest = open_dataset(folder).manifest
@@ -95,7 +97,7 @@ def push(folder: Path, name: str) -> str:
             folder_path=folder,
             commit_message=f"coreset {manifest.get('name', '')} {manifest['checksum'][:16]}",
         )
-    except (HfHubHTTPError, LocalTokenNotFoundError, OSError) as error:
+    except (HfHubHTTPError, LocalTokenNotFoundError, OSError, RuntimeError) as error:
         raise WorkError(f"--push {name}: the Hub did not take it ({brief(error)}); the folder is whole.") from None
     return str(made)
 

@@ -60,7 +60,7 @@ class Stream(IterableDataset):
                 f"batch={batch}, rank={rank}, ranks={ranks}."
             )
         self._dataset = dataset
-        stored = any("descriptor" in footer(file).schema.names for file in dataset.files[:1])
+        stored = any("descriptor" in footer(file).schema.to_arrow_schema().names for file in dataset.files[:1])
         self._columns = ["density", "descriptor"] if stored else ["snapshot", "index", "density"]
         self._seed, self._window, self._batch, self._shuffle = seed, window, batch, shuffle
         self._rank, self._ranks = rank, ranks

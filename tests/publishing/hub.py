@@ -81,7 +81,7 @@ def handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 if name in hub.repositories:
                     return self.answer({"error": "exists", "url": f"{hub.url}/datasets/{name}"}, 409)
                 hub.repositories[name] = {".gitattributes": b""}
-                hub.private[name] = bool(asked.get("private"))
+                hub.private[name] = asked.get("visibility") == "private" or bool(asked.get("private"))
                 return self.answer({"url": f"{hub.url}/datasets/{name}"})
             if path == "/api/validate-yaml":
                 return self.answer({"errors": [], "warnings": []})

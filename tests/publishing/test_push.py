@@ -13,13 +13,25 @@ from coreset.cli import main
 from coreset.publishing import push
 from coreset.publishing.verify import verify
 
+# What huggingface_hub does within itself.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 TOKEN = "hf_s3cret0f1e2d3c"
 Picture = Callable[[Path], dict[str, bytes | None]]
 
 
+@pytest.fixture(params=["memory", "s3"])
+def store(request: pytest.FixtureRequest) -> str:
+    """Where to publish to: the memory of this process, and an S3 server in it."""
+    if request.param == "s3":
+        request.getfixturevalue("s3")
+    return f"{request.param}://public"
+
+
 @pytest.fixture(scope="module")
-def store() -> Iterator[str]:
-    """The address of an S3 server in this process, with a bucket `public`."""
+def s3() -> Iterator[None]:
+    """An S3 server in this process, with a bucket `public`."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    pytest.importorskip("moto.server", reason="moto is not installed")
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -33,7 +45,7 @@ def store() -> Iterator[str]:
         patched.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
         client.create_bucket(Bucket="public")
-        yield f"http://{host}:{port}"
+        yield
         client.close()
     server.stop()
 
@@ -43,11 +55,12 @@ def fetch(store: str, tmp_path: Path) -> Callable[[str], Path]:
     def fetched(prefix: str) -> Path:
         import fsspec
 
-        filesystem, _ = fsspec.core.url_to_fs(f"s3://public/{prefix}")
+        filesystem, root = fsspec.core.url_to_fs(f"{store}/{prefix}")
         filesystem.invalidate_cache()
         shutil.rmtree(tmp_path / "fetched", ignore_errors=True)
-        for name in filesystem.find(f"public/{prefix}"):
-            path = tmp_path / "fetched" / name.removeprefix(f"public/{prefix}/")
+        (tmp_path / "fetched").mkdir()
+        for name in filesystem.find(root):
+            path = tmp_path / "fetched" / name.removeprefix(f"{root}/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(filesystem.cat_file(name))
         return tmp_path / "fetched"
@@ -60,41 +73,51 @@ def call(*arguments: Any) -> Any:
 
 
 def test_what_is_fetched_from_a_store_is_the_folder(
-    whole_run: Path, published: Path, fetch: Callable[[str], Path], picture: Picture
+    store: str, whole_run: Path, published: Path, fetch: Callable[[str], Path], picture: Picture
 ) -> None:
     metadata = published.parent / "metadata.yaml"
-    done = call("publish", whole_run / "run", "s3://public/one", "--metadata", metadata, "--zarr")
+    done = call("publish", whole_run / "run", f"{store}/one", "--metadata", metadata, "--zarr")
     assert done.exit_code == 0, done.output
     assert picture(fetch("one")) == picture(published)
-    again = call("publish", whole_run / "run", "s3://public/one", "--metadata", metadata, "--zarr")
+    again = call("publish", whole_run / "run", f"{store}/one", "--metadata", metadata, "--zarr")
     assert again.exit_code == 0 and "stood there already" in again.output
-    other = call("publish", whole_run / "run", "s3://public/one")
+    other = call("publish", whole_run / "run", f"{store}/one")
     assert other.exit_code == 2 and "found another manifest.json" in other.stderr
     assert picture(fetch("one")) == picture(published)
 
 
 def test_an_upload_that_breaks_has_no_manifest_and_can_be_run_again(
-    whole_run: Path, fetch: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    store: str, whole_run: Path, fetch: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import s3fs
+    real = push._filesystem
 
-    real = s3fs.S3FileSystem.put_file
-    for after in (0, 3, 10):
-        count = 0
+    class Cut:
+        """A filesystem whose line is cut after some files."""
 
-        def put(self: Any, *arguments: Any, after: int = after, **more: Any) -> Any:
-            nonlocal count
-            if count == after:
+        def __init__(self, filesystem: Any, left: int) -> None:
+            self.filesystem, self.left = filesystem, left
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.filesystem, name)
+
+        def put_file(self, *arguments: Any) -> Any:
+            if not self.left:
                 raise ConnectionError("the line is cut")
-            count += 1
-            return real(self, *arguments, **more)
+            self.left -= 1
+            return self.filesystem.put_file(*arguments)
+
+    for after in (0, 3, 10):
+
+        def cut(url: str, after: int = after) -> tuple[Any, str]:
+            filesystem, root = real(url)
+            return Cut(filesystem, after), root
 
         with monkeypatch.context() as patched:
-            patched.setattr(s3fs.S3FileSystem, "put_file", put)
-            done = call("publish", whole_run / "run", "s3://public/broken")
+            patched.setattr(push, "_filesystem", cut)
+            done = call("publish", whole_run / "run", f"{store}/broken")
         assert done.exit_code == 1 and "the line is cut" in done.stderr
         assert not (fetch("broken") / "manifest.json").exists()
-    done = call("publish", whole_run / "run", "s3://public/broken")
+    done = call("publish", whole_run / "run", f"{store}/broken")
     assert done.exit_code == 0, done.output
     assert len(list(verify(fetch("broken")))) > 8
 
@@ -102,9 +125,9 @@ def test_an_upload_that_breaks_has_no_manifest_and_can_be_run_again(
 def test_files_of_something_else_are_not_mixed_with(whole_run: Path, store: str) -> None:
     import fsspec
 
-    filesystem, _ = fsspec.core.url_to_fs("s3://public/theirs")
-    filesystem.pipe_file("public/theirs/notes.txt", b"x")
-    done = call("publish", whole_run / "run", "s3://public/theirs")
+    filesystem, root = fsspec.core.url_to_fs(f"{store}/theirs")
+    filesystem.pipe_file(f"{root}/notes.txt", b"x")
+    done = call("publish", whole_run / "run", f"{store}/theirs")
     assert done.exit_code == 2
     assert "found notes.txt" in done.stderr
 
