@@ -52,7 +52,7 @@ def published_card(
         "`snapshots.parquet`, one row per snapshot, also of those of which no point was kept, so that any descriptor "
         "can be computed:",
         markdown_table(splits["snapshots"].schema.names, SNAPSHOTS),
-        _use(manifest),
+        _use(),
         _limits(metadata),
         f"## Licence\n\n{_licence(metadata)}",
         f"## Citation\n\n```text\n{told['citation']}\n```",
@@ -145,7 +145,7 @@ def _curation(manifest: Mapping[str, Any]) -> str:
     if score:
         lines.append(
             f"- score: {score['method']}, the gradient norm of each point, averaged over {score['seeds']} networks "
-            f"after {score['epoch']} epochs"
+            f"after epoch {score['epoch']}"
         )
     if "descriptor" in manifest:
         lines.append("- descriptor: " + ", ".join(f"{key} {value}" for key, value in manifest["descriptor"].items()))
@@ -159,9 +159,8 @@ def _curation(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _use(manifest: Mapping[str, Any]) -> str:
-    select = manifest.get("select", {}).get("method", "the same method")
-    return f"""## Use
+def _use() -> str:
+    return """## Use
 
 ```python
 from datasets import load_dataset
@@ -182,7 +181,7 @@ select snapshot, count(*), avg(density) from 'FOLDER/data/*.parquet' group by sn
 ```
 
 `coreset verify FOLDER` checks every file. Whoever has the original corpus needs `index.parquet` alone:
-`coreset import index.parquet CORPUS OUT` makes the same rows from it, chosen by {select}."""
+`coreset import index.parquet CORPUS OUT` makes the same rows of it."""
 
 
 def _limits(metadata: Metadata) -> str:

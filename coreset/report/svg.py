@@ -65,7 +65,7 @@ def curves(title: str, x_axis: str, y_axis: str, lines: Sequence[Line]) -> str:
     up = _steps(max(max(line.y) for line in lines))
     legend = math.ceil(len(lines) / 4)
     height = 400 + 22 * legend
-    left, right, top, bottom = 64, _WIDTH - 24, 40, 340
+    left, right, top, bottom = 64, _WIDTH - 24, 54, 340
 
     def place(x: float, y: float) -> str:
         return f"{left + (right - left) * x / across[-1]:.1f},{bottom - (bottom - top) * y / up[-1]:.1f}"
