@@ -91,7 +91,7 @@ def _evidence(dataset: Dataset) -> Evidence:
     Raises RequestError where the figures are of another coreset, or of an older command.
     """
     run = RunFolder(dataset.path.parent)
-    if not run.summary.is_file():
+    if dataset.path != run.coreset or not run.summary.is_file():
         return Evidence()
     evidence = read_evidence(run.path)
     summary = parse_json(run.summary.read_bytes())

@@ -39,7 +39,8 @@ def recipe_of(manifest: dict[str, Any]) -> dict[str, Any]:
 def write_index(path: Path, dataset: Dataset) -> None:
     """Writes the index of a coreset, a row group per file that has rows."""
     schema = INDEX_SCHEMA.with_metadata({RECIPE: canonical_json(recipe_of(dataset.manifest))})
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    # The file goes about alone, without a manifest: its pages carry their own checksums.
+    with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
         for rows in _indices(dataset):
             writer.write_table(rows, row_group_size=len(rows))
 

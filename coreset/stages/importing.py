@@ -52,7 +52,7 @@ class Listing:
     def tables(self, groups: Sequence[int], columns: Sequence[str]) -> Iterator[pa.Table]:
         """The rows of some row groups, in pieces, in the types of the coreset. Raises DataError for damage."""
         try:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
                 for batch in file.iter_batches(_PIECE, row_groups=list(groups), columns=list(columns)):
                     table = pa.Table.from_batches([batch])
                     for name in columns:
@@ -149,7 +149,7 @@ class Import(Stage):
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         snapshots = self.train.snapshots[part.payload.first : part.payload.stop]
-        kept = self._kept(snapshots)
+        kept = self.kept(snapshots)
         corpus = Corpus.unlisted(self.train.corpus)
         for snapshot in snapshots:
             corpus.verify(snapshot)
@@ -158,7 +158,8 @@ class Import(Stage):
     def figures(self, shared: Any, records: Any, folder: Path) -> dict[str, Any]:
         return {"rows": sum(record["figures"]["rows"] for record in records)}
 
-    def _kept(self, snapshots: Sequence[Snapshot]) -> dict[str, Selected]:
+    def kept(self, snapshots: Sequence[Snapshot]) -> dict[str, Selected]:
+        """The points of some snapshots, by digest. Raises DataError for rows that name no points of theirs."""
         listing = self.listing
         groups = sorted({group for snapshot in snapshots for group in listing.groups[snapshot.digest]})
         key = "digest" if "digest" in listing.columns else "snapshot"
