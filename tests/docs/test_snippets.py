@@ -64,6 +64,21 @@ def test_the_python_of_a_page_runs(page, folder, monkeypatch):
             exec(code, names)
 
 
+@pytest.mark.ray
+def test_the_ray_of_the_page_on_use_runs(folder, monkeypatch):
+    import ray
+
+    monkeypatch.chdir(folder)
+    (block,) = [block for _, block in blocks(ROOT / "docs/using.md") if "to_ray" in block]
+    names, running = {}, ray.is_initialized()
+    try:
+        exec(compile(block, "using.md", "exec"), names)
+    finally:
+        if not running:
+            ray.shutdown()
+    assert names["batch"].num_rows == len(names["coreset"].open("al-coreset"))
+
+
 def test_the_output_page_names_every_column(folder):
     import coreset
 

@@ -452,3 +452,28 @@ def test_metadata_that_are_wrong_are_told_by_their_key(
     assert expected in result.stderr
     assert "secret" not in result.stderr
     assert not (tmp_path / "public").exists()
+
+
+def test_files_without_rows_are_no_obstacle(
+    build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caches: None
+) -> None:
+    import datasets
+    import duckdb
+    import mlcroissant
+    import polars
+
+    # Two snapshots to a file, and only 2 of 10 snapshots kept: most files have no row.
+    monkeypatch.setattr("coreset.corpus.kept.BATCH", 2)
+    made = build(tmp_path, "random-snapshots")
+    public = tmp_path / "public"
+    publish(made.path, str(public), None, zarr=True)
+    assert len(list((public / "data").iterdir())) == 5
+    expected = rows_of(public / "data").to_pylist()
+    assert len(expected) == 240
+    assert datasets.load_dataset(str(public), split="train").to_list() == expected
+    assert polars.read_parquet(public / "data/*.parquet").to_dicts() == expected
+    assert duckdb.sql(f"select count(*) from '{public}/data/*.parquet'").fetchall() == [(240,)]
+    records = mlcroissant.Dataset(jsonld=public / "croissant.json").records("points")
+    assert [record["points/index"] for record in records] == [row["index"] for row in expected]
+    assert len(list(verify(public))) > 8
+    assert sum(1 for _ in coreset.open(public).to_torch_stream()) == 240
