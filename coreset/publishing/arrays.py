@@ -43,10 +43,12 @@ def write_arrays(path: Path, dataset: Dataset) -> None:
 
 def _values(name: str, column: pa.ChunkedArray, numbers: dict[str, int]) -> np.ndarray:
     if name == "snapshot":
-        encoded = column.combine_chunks().dictionary_encode()
-        encoded = encoded if isinstance(encoded, pa.DictionaryArray) else encoded.combine_chunks()
+        if not len(column):
+            return np.empty(0, np.int32)
+        encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
         known = np.array([numbers[each] for each in encoded.dictionary.to_pylist()], np.int32)
-        return known[encoded.indices.to_numpy()] if len(column) else np.empty(0, np.int32)
+        rows: np.ndarray = known[encoded.indices.to_numpy()]
+        return rows
     if pa.types.is_fixed_size_list(column.type):
         return matrix(column)
     missing = np.nan if pa.types.is_floating(column.type) else -1

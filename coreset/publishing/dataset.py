@@ -145,8 +145,7 @@ class Dataset:
 
         Raises DataError for a snapshot that is not there, or an index beyond its grid.
         """
-        encoded = pa.chunked_array(snapshots.chunks, pa.string()).combine_chunks().dictionary_encode()
-        encoded = encoded if isinstance(encoded, pa.DictionaryArray) else encoded.combine_chunks()
+        encoded = snapshots.dictionary_encode().unify_dictionaries().combine_chunks()
         numbers, features = encoded.indices.to_numpy(), np.empty((len(index), self._descriptor.length), np.float32)
         for number, name in enumerate(encoded.dictionary.to_pylist()):
             rows = np.flatnonzero(numbers == number)

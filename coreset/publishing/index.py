@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field
 
 from coreset.atomic import canonical_json, parse_json
 from coreset.corpus.parquet import read_parquet
@@ -29,6 +31,22 @@ INDEX_SCHEMA = pa.schema(
 """`digest` and `snapshot` are content digest and name of the snapshot, `index` the grid index in C order."""
 RECIPE = b"coreset"
 """Key of the file's metadata under which the recipe lies, as JSON."""
+
+
+_Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9._ -]{1,200}$")]
+
+
+class _Recipe(BaseModel):
+    """What a recipe may state, for a card to repeat."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")] | None = None
+    job: dict[str, Any] | None = None
+    descriptor: StatedDescriptor | None = None
+    select: dict[_Word, bool | int | float | _Word] | None = None
+    cutoff: float | _Word | None = None
+    points: Annotated[int, Field(ge=0)] | None = None
 
 
 def recipe_of(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -75,24 +93,19 @@ def stated_recipe(path: Path) -> dict[str, Any]:
     Raises DataError for a recipe that no coreset has.
     """
     stated = pq.read_schema(path).metadata or {}
-    recipe: dict[str, Any] = {"name": path.stem, "descriptor": {}, "select": {"method": "not stated"}}
-    recipe |= {"cutoff": "not stated", "job": {"output": {"descriptor": False}}}
+    recipe: dict[str, Any] = {
+        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") or "coreset",
+        "job": {"output": {"descriptor": False}},
+        "descriptor": StatedDescriptor().model_dump(),
+        "select": {"method": "not stated"},
+        "cutoff": "not stated",
+    }
     if RECIPE not in stated:
-        recipe["descriptor"] = StatedDescriptor().model_dump()
         return recipe
     try:
-        found = parse_json(stated[RECIPE])
-        if not isinstance(found, dict):
-            raise TypeError(f"a {type(found).__name__}")
-        kept = {key: found[key] for key in ("name", "job", "descriptor", "select", "cutoff", "points") if key in found}
-        recipe |= kept
-        recipe["descriptor"] = StatedDescriptor.model_validate(recipe["descriptor"]).model_dump()
-        # The descriptor is not stored, whatever the original did: it is computed on reading.
-        recipe["job"] = {**recipe["job"], "output": {"descriptor": False}}
-        if not isinstance(recipe["name"], str) or not isinstance(recipe["select"], dict):
-            raise TypeError("name or select is of another type")
-        if not isinstance(recipe.get("points", 0), int):
-            raise TypeError("points is no integer")
-    except (ValueError, TypeError, KeyError) as error:
+        found = _Recipe.model_validate(parse_json(stated[RECIPE])).model_dump(exclude_none=True)
+    except ValueError as error:
         raise DataError(f"{path}: expected the recipe of a coreset, found a damaged one ({brief(error)}).") from None
-    return recipe
+    # The descriptor is not stored, whatever the original did: it is computed on reading.
+    job = {**found.get("job", {}), **recipe["job"]}
+    return recipe | found | {"job": job}

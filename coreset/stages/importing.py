@@ -187,20 +187,20 @@ class Import(Stage):
         if index[0] < 0 or index[-1] >= snapshot.points:
             wrong = int(index[0] if index[0] < 0 else index[-1])
             raise DataError(f"{place}: expected grid indices from 0 to {snapshot.points - 1}, found {wrong}.")
-        weight = _column(rows, "weight")
+        weight = _column(rows, "weight", place)
         if weight is None:
             weight = np.ones(len(index))
         elif not (np.isfinite(weight) & (weight > 0)).all():
             raise DataError(f"{place}: expected positive, finite weights, found others.")
-        return Selected(index, _column(rows, "stratum"), weight, _column(rows, "score"))
+        return Selected(index, _column(rows, "stratum", place), weight, _column(rows, "score", place))
 
 
-def _column(rows: pa.Table, name: str) -> np.ndarray | None:
+def _column(rows: pa.Table, name: str, place: str) -> np.ndarray | None:
     """A column without nulls; None where there is none, or where all are null."""
     if name not in rows.column_names or rows.column(name).null_count == len(rows):
         return None
     if rows.column(name).null_count:
-        raise DataError(f"expected {name!r} in all rows of a snapshot or in none, found some without.")
+        raise DataError(f"{place}: expected {name!r} in all rows of a snapshot or in none, found some without.")
     values: np.ndarray = rows.column(name).to_numpy()
     return values
 

@@ -172,7 +172,18 @@ def test_a_file_that_is_no_index_is_a_wrong_request(
 
 
 @pytest.mark.parametrize(
-    "recipe", [b"{", b"[]", b'{"name": 3}', b'{"descriptor": {"neighbours": "x"}}', b'{"select": 1}', b'{"job": 1}']
+    "recipe",
+    [
+        b"{",
+        b"[]",
+        b'{"name": 3}',
+        b'{"name": "x\\n- y"}',
+        b'{"select": {"a": [1]}}',
+        b'{"cutoff": "<b>"}',
+        b'{"descriptor": {"neighbours": "x"}}',
+        b'{"select": 1}',
+        b'{"job": 1}',
+    ],
 )
 def test_a_damaged_recipe_is_refused(recipe: bytes, index: pa.Table, small_corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="recipe"):
