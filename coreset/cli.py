@@ -432,6 +432,53 @@ def verify(destination: Path, as_json: bool) -> None:
         click.echo(f"{destination}: {len(files)} files and {rows:,} rows are as the manifest states.")
 
 
+@main.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("destination", metavar="DEST")
+@click.option("--metadata", type=click.Path(path_type=Path), help="YAML: title, authors, license, citation, …")
+@click.option("--zarr", is_flag=True, help="The points as Zarr arrays, too.")
+@click.option("--push", metavar="hf:USER/NAME", help="Upload DEST to the Hugging Face Hub, too.")
+@json_option
+@reports_errors
+def publish(run: Path, destination: str, metadata: Path | None, zarr: bool, push: str | None, as_json: bool) -> None:
+    """A folder, or s3://…, that can be uploaded as it is: data, card, metadata, checksums, index."""
+    from coreset.publication import publish as published
+    from coreset.session import absolute_output
+
+    place = destination if "://" in destination else str(absolute_output(Path(destination), "DEST"))
+    done = published(run, place, metadata, zarr=zarr, push_to=push)
+    if as_json:
+        click.echo(json.dumps({"rows": done.rows, "not_stated": done.unstated, "pushed": done.pushed}))
+        return
+    click.echo(f"{destination}: {done.rows:,} rows" + (", which stood there already" if done.stood else ""))
+    if done.unstated:
+        _err.print(
+            f"coreset: not stated: {', '.join(done.unstated)}; the card says so. State them with --metadata FILE.",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if done.pushed:
+        click.echo(f"pushed to {done.pushed}")
+
+
+@main.command("import")
+@click.argument("index", type=click.Path(path_type=Path))
+@click.argument("corpus")
+@click.argument("out", type=click.Path(path_type=Path))
+@reports_errors
+def import_(index: Path, corpus: str, out: Path) -> None:
+    """The coreset that an index file names, from the original corpus."""
+    from coreset.session import absolute_output
+    from coreset.stages.importing import import_index
+
+    destination = absolute_output(out, "OUT")
+    source = corpus if "://" in corpus else Path(corpus).absolute()
+    with _executor(None) as executor:
+        rows = import_index(index.absolute(), source, destination, executor)
+    click.echo(f"{_shown(destination)}: {rows:,} rows")
+
+
 def _executor(job: Job | None) -> RayExecutor:
     from coreset.distributed.executor import RayExecutor
     from coreset.progress import progress_on
