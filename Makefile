@@ -9,8 +9,9 @@ PIP_OPTIONS := --disable-pip-version-check --quiet -c constraints.txt
 run: $(VENV)/.run
 	$(BIN)/coreset run jobs/al.yaml
 
+# Two at a time, for most of a test with Ray is waiting; each file, and each folder that shares a run, by one of them.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 The functions here are the numerics alone; `coreset run` on the command line is the whole of it::
 
-    coreset.open(path)                          a pruned dataset: .to_torch() .to_ray() .to_arrow() .to_pandas()
+    coreset.open(path)                          a pruned dataset: .to_torch() .to_ray() .to_arrow() .to_pandas() …
     coreset.gradient_norms(network, x, y)       ‖∇_w Σ_o (f_o(x) − y_o)²‖₂, one per row
     coreset.select(scores, method="ccs", …)     ascending indices of what is kept
     coreset.coverage(points, queries)           .auc .interval .p .r

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from coreset.errors import WorkError
+
 TEMPORARY = ".tmp-"
 """Prefix of every name that may be half-written; nothing that bears it is ever read."""
 
@@ -109,7 +111,7 @@ def replacing(final: Path) -> Iterator[Path]:
     """A temporary sibling of `final` to write a file or a folder into; it takes that name when the block ends well.
 
     A file replaces what stood there. A folder does not replace a folder: the first wins, for two writers of one
-    name write the same bytes.
+    name write the same bytes. Raises WorkError on a file system whose renames replace no file.
     """
     make_folder(final.parent)
     temporary = final.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:12]}-{final.name}")
@@ -118,8 +120,13 @@ def replacing(final: Path) -> Iterator[Path]:
         sync_tree(temporary)
         try:
             os.replace(temporary, final)
-        except OSError:
+        except OSError as error:
             if not (temporary.is_dir() and final.is_dir()):
+                if isinstance(error, FileExistsError):
+                    raise WorkError(
+                        f"{final}: expected a file system on which a rename replaces what stood there, found one on "
+                        "which it does not; use another folder. What stood there is kept."
+                    ) from None
                 raise
         sync(final.parent)
     finally:
@@ -132,7 +139,11 @@ def write_bytes(final: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def json_bytes(value: Any) -> bytes:
+    """Indented JSON with sorted keys: the same value gives the same bytes. Raises ValueError on NaN."""
+    return json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+
+
 def write_json(final: Path, value: Any) -> None:
-    """Writes indented JSON with sorted keys, whole or not at all: the same value gives the same bytes."""
-    text = json.dumps(value, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
-    write_bytes(final, text.encode() + b"\n")
+    """Writes `json_bytes` whole or not at all."""
+    write_bytes(final, json_bytes(value))

@@ -23,11 +23,11 @@ from coreset.sweep import Sweep
 from coreset.workflow import legal_cutoffs
 
 
-def check_source(source: str, place: str) -> None:
-    """Raises RequestError for a URL that holds a password or a signature; does not repeat it."""
-    if "://" in source and (re.search(r"//[^/@]*:[^/@]*@", source) or "?" in source):
+def check_url(url: str, place: str) -> None:
+    """Raises RequestError for a URL that holds a password or a signature; does not repeat it. A path is taken."""
+    if "://" in url and (re.search(r"//[^/@]*:[^/@]*@", url) or "?" in url):
         raise RequestError(
-            f"{place}: corpus.source: expected a URL without password or signature, for it is written to run.json, "
+            f"{place}: expected a URL without password or signature, for it is written to run.json, "
             "found one with; leave them to the environment, or to the configuration of fsspec."
         )
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from coreset.errors import CoresetError, RequestError
 
 if TYPE_CHECKING:
+    from coreset.artifacts.remote import Location
     from coreset.config import Job
     from coreset.distributed.executor import RayExecutor
 
@@ -36,7 +37,9 @@ def job_options(command: F) -> F:
         click.argument("job", type=click.Path(path_type=Path)),
         click.option("--out", type=click.Path(path_type=Path), help="Folder of the run. [default: runs/<name>]"),
         click.option(
-            "--store", type=click.Path(path_type=Path), help="Folder of the artifacts. [default: OUT/artifacts]"
+            "--store",
+            metavar="PATH",
+            help="Folder of the artifacts, or a URL such as s3://bucket/prefix. [default: OUT/artifacts]",
         ),
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY.PATH=VALUE", help="Overrides a key of the job file."
@@ -99,7 +102,7 @@ def reports_errors(command: F) -> F:
 @json_option
 @reports_errors
 def run(
-    job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
+    job: Path, out: Path | None, store: str | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
 ) -> None:
     """Everything, in order: train, score, select, measure, extract. Run again to resume."""
     from coreset.atomic import write_json
@@ -130,7 +133,7 @@ def run(
 @json_option
 @reports_errors
 def sweep(
-    job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
+    job: Path, out: Path | None, store: str | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
 ) -> None:
     """Methods × pruning rates × seeds, and studies of single settings. Run again to resume."""
     from coreset.atomic import write_json
@@ -185,7 +188,7 @@ def report(directory: Path, out: Path | None) -> None:
 @json_option
 @reports_errors
 def score(
-    job: Path, out: Path | None, store: Path | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
+    job: Path, out: Path | None, store: str | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
 ) -> None:
     """Importance scores alone."""
     from coreset.session import open_session
@@ -213,7 +216,7 @@ def score(
 def plan(
     job: Path,
     out: Path | None,
-    store: Path | None,
+    store: str | None,
     overrides: tuple[str, ...],
     allow_code: bool,
     calibrate: bool,
@@ -534,9 +537,60 @@ def verify(destination: Path, as_json: bool) -> None:
         click.echo(f"{destination}: {len(files)} files and {rows:,} rows are as the manifest states.")
 
 
+<<<<<<< HEAD
 @contextmanager
 def _executor(job: Job | None, workers: int | None = None) -> Iterator[RayExecutor]:
     """Ray as the job says, or local with so many workers; what it prints itself goes to stderr, for it is no result."""
+=======
+@main.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("destination", metavar="DEST")
+@click.option("--metadata", type=click.Path(path_type=Path), help="YAML: title, authors, license, citation, …")
+@click.option("--zarr", is_flag=True, help="The points as Zarr arrays, too.")
+@click.option("--push", metavar="hf:USER/NAME", help="Upload DEST to the Hugging Face Hub, too.")
+@json_option
+@reports_errors
+def publish(run: Path, destination: str, metadata: Path | None, zarr: bool, push: str | None, as_json: bool) -> None:
+    """A folder, or s3://…, that can be uploaded as it is: data, card, metadata, checksums, index."""
+    from coreset.publication import publish as published
+    from coreset.session import absolute_output
+
+    place = destination if "://" in destination else str(absolute_output(Path(destination), "DEST"))
+    done = published(run, place, metadata, zarr=zarr, push_to=push)
+    if as_json:
+        click.echo(json.dumps({"rows": done.rows, "not_stated": done.unstated, "pushed": done.pushed}))
+        return
+    click.echo(f"{destination}: {done.rows:,} rows" + (", which stood there already" if done.stood else ""))
+    if done.unstated:
+        _err.print(
+            f"coreset: not stated: {', '.join(done.unstated)}; the card says so. State them with --metadata FILE.",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if done.pushed:
+        click.echo(f"pushed to {done.pushed}")
+
+
+@main.command("import")
+@click.argument("index", type=click.Path(path_type=Path))
+@click.argument("corpus")
+@click.argument("out", type=click.Path(path_type=Path))
+@reports_errors
+def import_(index: Path, corpus: str, out: Path) -> None:
+    """The coreset that an index file names, from the original corpus."""
+    from coreset.session import absolute_output
+    from coreset.stages.importing import import_index
+
+    destination = absolute_output(out, "OUT")
+    source = corpus if "://" in corpus else Path(corpus).absolute()
+    with _executor(None) as executor:
+        rows = import_index(index.absolute(), source, destination, executor)
+    click.echo(f"{_shown(destination)}: {rows:,} rows")
+
+
+def _executor(job: Job | None) -> RayExecutor:
+>>>>>>> eff29df151bb642c93e004ddf882573c8e4d60e3
     from coreset.distributed.executor import RayExecutor
     from coreset.progress import progress_on
 
@@ -559,8 +613,10 @@ def _typed(*without: str) -> str:
     return shlex.join(words)
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Location) -> str:
     """Relative to where the user stands, if it lies below."""
+    if not isinstance(path, Path):
+        return str(path)
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -143,6 +143,11 @@ class RunFolder:
                     f"{self.path}: expected a folder that no run uses, found it in use by {holder}; "
                     "wait for that run, or use another --out."
                 ) from None
+            except OSError as error:
+                raise RequestError(
+                    f"{self.path}: expected a file system with locks (flock), which keep a second run out, found one "
+                    f"without ({brief(error)}); use another --out."
+                ) from None
             lock.seek(0)
             lock.truncate()
             lock.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -160,4 +165,6 @@ class RunFolder:
             return False
         except BlockingIOError:
             return True
+        except OSError:
+            return False  # no run begins where it cannot lock its folder
         return False

@@ -28,16 +28,7 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
 
     Raises RequestError naming the file, the key, what was expected, what was found and the nearest known key.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
-        text = content.decode("utf-8")
-    except FileNotFoundError:
-        raise RequestError(f"{path}: expected a job file, found nothing there; check the path.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: expected a readable job file in UTF-8, found {brief(error)}.") from None
-    if len(content) > LARGEST:
-        raise RequestError(f"{path}: expected a job file of at most {LARGEST // 1024} KiB, found a longer one.")
+    text = _read(path, "job file")
     tree = _parse(text, str(path))
     if not isinstance(tree, dict):
         raise RequestError(f"{path}: expected keys such as 'name:' and 'corpus:', found {type(tree).__name__}.")
@@ -47,6 +38,25 @@ def load_job(path: Path, overrides: Sequence[str] = ()) -> Job:
         return Job.model_validate(tree)
     except ValidationError as error:
         raise RequestError(_explain(error, path, text, overrides)) from None
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """What another small YAML file holds, read as a job file is. Raises RequestError for one that cannot be read."""
+    return _parse(_read(path, what), str(path))
+
+
+def _read(path: Path, what: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST + 1)
+        text = content.decode("utf-8")
+    except FileNotFoundError:
+        raise RequestError(f"{path}: expected a {what}, found nothing there; check the path.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: expected a readable {what} in UTF-8, found {brief(error)}.") from None
+    if len(content) > LARGEST:
+        raise RequestError(f"{path}: expected a {what} of at most {LARGEST // 1024} KiB, found a longer one.")
+    return text
 
 
 def _parse(text: str, place: str) -> Any:
@@ -125,7 +135,7 @@ def _override(tree: dict[str, Any], override: str) -> None:
     node[last] = _parse(text, f"--set {override}")
 
 
-def sweep_command(job: Path, out: Path | None, store: Path | None, overrides: Sequence[str]) -> str:
+def sweep_command(job: Path, out: Path | None, store: str | Path | None, overrides: Sequence[str]) -> str:
     """The command of a sweep as it was given, to be typed again; where pseudopotentials lie is nobody's business."""
     given = [("--out", str(out)) if out else (), ("--store", str(store)) if store else ()]
     given += [("--set", _without_folder(each)) for each in overrides]

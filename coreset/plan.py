@@ -5,12 +5,12 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from coreset.artifacts.executor import which_next
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import is_done
+from coreset.artifacts.remote import Location
 from coreset.artifacts.stage import Stage
 from coreset.calibration import Rates, multiplications, slabs_in
 from coreset.corpus.pieces import PIECE
@@ -54,7 +54,7 @@ class Planned(Artifact):
 class Ledger:
     """Stands in for `materialize`: notes each stage, and whether its artifact is whole."""
 
-    root: Path
+    root: Location
     points: int
     calls: list[list[tuple[Stage, bool]]] = field(default_factory=list)
     """What each call asked for: the stages of a call run together."""

@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import Artifact, software
 from coreset.artifacts.materialize import is_done, materialize_all
+from coreset.artifacts.remote import Location, RemotePath, located
 from coreset.artifacts.stage import Stage
-from coreset.checks import check, check_atoms, check_source
+from coreset.checks import check, check_atoms, check_url
 from coreset.config import Job
 from coreset.corpus.split import Split, split
 from coreset.corpus.store import Corpus
@@ -49,7 +50,7 @@ def absolute_output(path: Path, option: str) -> Path:
         )
     if re.match(r"[a-z][a-z0-9+]*:/", str(path)):
         raise RequestError(
-            f"{option}: expected a local path, found {str(path)!r}: results cannot be written there yet."
+            f"{option}: expected a local path, found {str(path)!r}; only --store may lie in an object store."
         )
     found = next((parent for parent in path.absolute().parents if parent.exists()), path.absolute())
     if not found.is_dir() or not os.access(found, os.W_OK):
@@ -67,7 +68,7 @@ class Session:
     job: Job
     split: Split
     folder: RunFolder
-    store: Path
+    store: Location
     engine: Engine | None = None
     """What computes energies; None where the job names no pseudopotentials."""
     code: Code | None = None
@@ -81,6 +82,8 @@ class Session:
     def recorded(self, executor: Executor) -> Iterator[Pipeline]:
         """The pipeline in its locked folder; what is done, and what failed and why, is recorded for `status`."""
         self.folder.expect_free_for(self.job.name)
+        if isinstance(self.store, RemotePath):
+            self.store.expect_writable("--store")
         with self.folder.locked():
             log = RunLog(self.folder.log)
             record = _Record(self, log)
@@ -134,13 +137,13 @@ class _Record:
         self._write("done", None)
 
     def _write(self, state: str, error: str | None, where: str = "", log: str = "") -> None:
-        session = self.session
+        session, store = self.session, self.session.store
         session.folder.write(
             {
                 "name": session.job.name,
                 "job_file": str(session.job_file.resolve()),
                 "job": session.job.model_dump(mode="json"),
-                "store": str(session.store.resolve()),
+                "store": str(store if isinstance(store, RemotePath) else store.resolve()),
                 "state": state,
                 "error": error,
                 "where": where,
@@ -151,7 +154,11 @@ class _Record:
 
 
 def open_session(
-    job_file: Path, out: Path | None, store: Path | None, overrides: Sequence[str], allow_code: bool = False
+    job_file: Path,
+    out: Path | None,
+    store: str | Path | None,
+    overrides: Sequence[str],
+    allow_code: bool = False,
 ) -> Session:
     """Reads and checks everything that can be checked without computing. Raises RequestError; writes nothing.
 
@@ -173,13 +180,15 @@ def reopen_session(folder: RunFolder) -> Session:
     """The session whose run wrote this folder."""
     record = folder.read()
     try:
-        job, job_file, store = Job.model_validate(record["job"]), Path(record["job_file"]), Path(record["store"])
+        job, job_file, store = Job.model_validate(record["job"]), Path(record["job_file"]), record["store"]
     except (KeyError, ValidationError) as error:
         raise RequestError(f"{folder.path / RECORD}: expected the record of a run of this version ({error}).") from None
     return _session(job_file, job, _open_corpus(job_file, job), folder, store)
 
 
-def _session(job_file: Path, job: Job, corpus: Corpus | TableCorpus, folder: RunFolder, store: Path | None) -> Session:
+def _session(
+    job_file: Path, job: Job, corpus: Corpus | TableCorpus, folder: RunFolder, store: str | Path | None
+) -> Session:
     section = job.corpus
     divided = split(
         corpus,
@@ -192,12 +201,21 @@ def _session(job_file: Path, job: Job, corpus: Corpus | TableCorpus, folder: Run
     )
     check(job, divided.train, divided.validation, str(job_file))
     check_atoms(divided, str(job_file))
-    store = absolute_output(store, "--store") if store else folder.store
+    return Session(job_file, job, divided, folder, _store(store) if store else folder.store)
+
+
+def _store(place: str | Path) -> Location:
+    """Where `--store` says that artifacts lie. Raises RequestError."""
+    check_url(str(place), "--store")
+    store = located(place, "--store")
+    if isinstance(store, RemotePath):
+        return store
+    store = absolute_output(store, "--store")
     if store.exists() and not store.is_dir():
         raise RequestError(
             f"--store: expected a folder for the artifacts, found the file {store}; use another --store."
         )
-    return Session(job_file, job, divided, folder, store)
+    return store
 
 
 def _code(session: Session) -> Code | None:
@@ -240,7 +258,7 @@ def _engine(session: Session) -> Engine | None:
 def _open_corpus(job_file: Path, job: Job) -> Corpus | TableCorpus:
     """The corpus of a job; its path is relative to the job file, a URL is taken as it is."""
     source = job.corpus.source
-    check_source(source, str(job_file))
+    check_url(source, f"{job_file}: corpus.source")
     try:
         path = source if "://" in source else str((job_file.parent / source).resolve())
         return TableCorpus.open(path) if is_table_corpus(path) else Corpus.open(path)

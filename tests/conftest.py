@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,6 +29,14 @@ settings.register_profile("coreset", deadline=None, derandomize=bool(os.environ.
 settings.load_profile("coreset")
 
 Made = tuple[Snapshot, np.ndarray]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What goes to one worker of xdist: a file, or the folders whose tests share a run, or the names of hosts."""
+    for item in items:
+        folder = item.path.parent.relative_to(Path(__file__).parent)
+        whole = folder.parts[:1] in (("cluster",), ("endtoend",))
+        item.add_marker(pytest.mark.xdist_group(folder.parts[0] if whole else item.path.name + str(folder)))
 
 
 def _snapshot(
@@ -328,3 +337,35 @@ def sweep_job(tmp_path_factory: pytest.TempPathFactory, write_gaussians: Callabl
 @pytest.fixture(scope="session")
 def swept(sweep_job: Path) -> Swept:
     return _sweep(sweep_job, sweep_job.parent / "out")
+
+
+SMALL_JOB = """\
+name: small
+corpus: {source: corpus.zarr, test: {bulk: "test/*"}, validation: 0.2}
+descriptor: {neighbours: 4}
+network: {hidden: [8]}
+training: {batch: 64, epochs: 2}
+score: {seeds: 2, epoch: 1}
+select: {prune: 0.8, cutoff: 0.1, strata: 10}
+coverage: {queries: 100}
+evaluation: {methods: [full, random, ccs], seeds: 2}
+"""
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory, small_corpus: Any) -> Path:
+    """A folder with a finished run of a small job, in this process: `job.yaml`, `corpus.zarr` and `run`."""
+    from coreset.artifacts.executor import SerialExecutor
+    from coreset.atomic import write_json
+    from coreset.session import open_session, package
+    from coreset.summary import summarise
+
+    place = tmp_path_factory.mktemp("whole")
+    shutil.copytree(small_corpus.path, place / "corpus.zarr")
+    (place / "job.yaml").write_text(SMALL_JOB)
+    session = open_session(place / "job.yaml", place / "run", None, ())
+    with session.recorded(SerialExecutor()) as pipeline:
+        products = pipeline.run()
+        package(session, products)
+        write_json(session.folder.summary, summarise(pipeline, products))
+    return place

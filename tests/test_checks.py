@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coreset.checks import check_atoms, check_source
+from coreset.checks import check_atoms, check_url
 from coreset.corpus.elements import SYMBOLS, formula
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet, Split, split
@@ -103,7 +103,7 @@ def test_a_thousand_compositions_are_split_and_taken(make_snapshot: Callable[...
 )
 def test_a_url_with_a_password_is_refused_and_not_repeated(source: str) -> None:
     with pytest.raises(RequestError, match=r"corpus\.source: expected a URL without password") as caught:
-        check_source(source, "job.yaml")
+        check_url(source, "job.yaml: corpus.source")
     assert "s3cret" not in str(caught.value) and "example" not in str(caught.value)
 
 
@@ -117,4 +117,4 @@ def test_a_url_with_a_password_is_refused_and_not_repeated(source: str) -> None:
     ],
 )
 def test_other_urls_and_paths_are_taken(source: str) -> None:
-    check_source(source, "job.yaml")
+    check_url(source, "job.yaml: corpus.source")

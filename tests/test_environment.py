@@ -1,8 +1,11 @@
-"""A full disk, a disk that became read-only, missing permissions, exhausted memory, a clock that jumps: a run says what
-is wrong in one line, ends with status 1, and goes on from there once that is mended.
+"""A full disk, a disk that became read-only, missing permissions, exhausted memory, a clock that jumps, slow reads,
+file systems that lack what a run needs: a run goes through, or says what is wrong in one line and goes on from there
+once that is mended.
 """
 
 import contextlib
+import errno
+import fcntl
 import os
 import shutil
 import subprocess
@@ -10,10 +13,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import fsspec
 import pytest
 from click.testing import CliRunner, Result
+from fsspec.implementations.local import LocalFileSystem
 
 from coreset import cli
 from coreset.artifacts.executor import SerialExecutor
@@ -197,3 +202,76 @@ def test_a_clock_that_jumps_changes_nothing(
     monkeypatch.setattr(time, "time", lambda: now() + (-1) ** next(jumps) * 1e5)
     monkeypatch.setattr(time, "time_ns", lambda: int(1e9 * (now() + (-1) ** next(jumps) * 1e5)))
     goes_on(job, tmp_path / "run", undisturbed)
+
+
+class Slow(LocalFileSystem):  # type: ignore[misc]
+    """Answers every read late."""
+
+    protocol: ClassVar[str] = "slow"
+    seconds: ClassVar[float] = 0.0
+    reads: ClassVar[int] = 0
+
+    def cat_file(self, *given: Any, **more: Any) -> Any:
+        Slow.reads += 1
+        time.sleep(Slow.seconds)
+        return super().cat_file(*given, **more)
+
+
+def test_slow_reads_are_waited_for_and_not_asked_for_twice(
+    job: Path, small_corpus: Any, undisturbed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsspec.register_implementation("slow", Slow, clobber=True)
+    job.write_text(job.read_text().replace(str(small_corpus.path), f"slow://{small_corpus.path}"))
+    counted = []
+    for seconds in (0.0, 0.02):
+        monkeypatch.setattr(Slow, "seconds", seconds)
+        monkeypatch.setattr(Slow, "reads", 0)
+        goes_on(job, tmp_path / f"{seconds}", undisturbed)
+        counted.append(Slow.reads)
+    assert counted[0] == counted[1] > 12
+
+
+def without_replacing(folder: Path) -> Callable[[Any, Any], None]:
+    """`os.replace` of a file system whose renames replace no file, as it is below this folder."""
+    replace = os.replace
+
+    def rename(source: Any, target: Any) -> None:
+        if Path(target).is_relative_to(folder) and Path(target).is_file():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(source), None, str(target))
+        replace(source, target)
+
+    return rename
+
+
+def test_a_file_system_whose_renames_replace_nothing(
+    job: Path, undisturbed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", without_replacing(out))
+        fails(job, out, "run.json: expected a file system on which a rename replaces what stood there, found one on")
+    # Before anything was computed that could be lost.
+    assert (out / "run.json").is_file() and not (out / "artifacts").exists()
+    goes_on(job, out, undisturbed)
+    # The store of an undisturbed run has no need of it.
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", without_replacing(tmp_path / "store"))
+        goes_on(job, tmp_path / "another", undisturbed, "--store", str(tmp_path / "store"))
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_a_wrong_request(
+    number: int, job: Path, undisturbed: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(file: Any, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    out = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", flock)
+        refused = run(job, out)
+        assert refused.exit_code == 2
+        assert f"{out}: expected a file system with locks (flock), which keep a second run out" in refused.stderr
+        assert os.strerror(number) in refused.stderr
+        assert not (out / "run.json").exists()
+    goes_on(job, out, undisturbed)

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from coreset.atomic import canonical_json, files_below, parse_json, sha256_file, write_json
+from coreset.artifacts.remote import Location, RemotePath, in_parallel, keep_json
+from coreset.atomic import canonical_json, files_below, parse_json, remove, replacing, sha256_file
 from coreset.errors import DataError, WorkError, brief
 
 MANIFEST = "manifest.json"
@@ -75,10 +76,10 @@ def checksum(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(rest)).hexdigest()
 
 
-def write_manifest(path: Path, statement: dict[str, Any]) -> None:
+def write_manifest(path: Location, statement: dict[str, Any]) -> None:
     """Writes the mark of completeness, with its checksum."""
     stated = parse_json(canonical_json(statement))  # as it will be read: keys are text, and lie in another order
-    write_json(path, {**stated, "checksum": checksum(stated)})
+    keep_json(path, {**stated, "checksum": checksum(stated)})
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Artifact:
     What reads the manifest raises DataError for one that is damaged, or that names files outside of the folder.
     """
 
-    folder: Path
+    folder: Location
 
     @property
     def stands(self) -> bool:
@@ -104,7 +105,7 @@ class Artifact:
             raise DataError(f"{path}: its content is not what its checksum says, or it has none; {self._way_out}.")
         return manifest
 
-    def _read(self, path: Path, model: type[BaseModel] | TypeAdapter) -> Any:
+    def _read(self, path: Location, model: type[BaseModel] | TypeAdapter) -> Any:
         try:
             found = parse_json(path.read_bytes())
             model.validate_python(found) if isinstance(model, TypeAdapter) else model.model_validate(found)
@@ -153,7 +154,7 @@ class Artifact:
 
     @property
     def _way_out(self) -> str:
-        return f"remove {self.folder} and run again, which computes it anew"
+        return way_out_of(self.folder)
 
     @cached_property
     def _files(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -161,7 +162,7 @@ class Artifact:
         return {shard["name"]: shard["files"] for shard in whole}
 
     def path(self, name: str) -> Path:
-        """The file or folder of the shard whose part is called `name`, found to be what was written.
+        """The file or folder of the shard whose part is called `name`, on this machine, found to be what was written.
 
         Raises WorkError where there is no such part, DataError for a file that is missing or was changed. A process
         reads each file for this once, unless its size or time changes.
@@ -169,20 +170,61 @@ class Artifact:
         files = self._files.get(name)
         if files is None:
             raise WorkError(f"{self.folder}: expected a shard of part {name!r}, found none.")
-        key = (self.folder, name, self.manifest["checksum"], *(_stamp(self.folder / file) for file in files))
+        here = copies_of(self.folder)
+        key = (self.folder, name, self.manifest["checksum"], *(_stamp(here / file) for file in files))
         if key not in _found_good:
-            for _ in verify_files(self.folder, files, self._way_out):
-                pass
+            find_shard(self.folder, files)
             if len(_found_good) >= _REMEMBERED:
                 _found_good.clear()
-            _found_good.add(key)
-        file = inside(self.folder, next(iter(files)))
-        return self.folder / file.relative_to(self.folder).parts[0]
+            if None not in key:  # what is fetched only now is looked at once more
+                _found_good.add(key)
+        return _root(here, files)
 
 
 _found_good: set[tuple[Any, ...]] = set()
 """The shards that this process has looked at, with size and time of each file."""
 _REMEMBERED = 10_000
+
+
+def way_out_of(folder: Location) -> str:
+    """What to do where an artifact is damaged."""
+    return f"remove {folder} and run again, which computes it anew"
+
+
+def copies_of(folder: Location) -> Path:
+    """Where the files of an artifact are read: where it lies, or in its mirror."""
+    return folder.mirror if isinstance(folder, RemotePath) else folder
+
+
+def find_shard(folder: Location, files: dict[str, dict[str, Any]]) -> Path:
+    """The file or folder, on this machine, that holds these files of a shard; they are found to be as stated.
+
+    Those of a store at a URL are fetched, unless they were before. Raises DataError as `verify_files`.
+    """
+    if isinstance(folder, RemotePath):
+        in_parallel(lambda name: _fetch(folder, name, files[name]), files)
+    else:
+        for _ in verify_files(folder, files, way_out_of(folder)):
+            pass
+    return _root(copies_of(folder), files)
+
+
+def _fetch(folder: RemotePath, name: str, stated: dict[str, Any]) -> None:
+    copy, place = inside(folder.mirror, name, folder), folder / name
+    try:
+        _expect(copy, stated, place, "")
+    except DataError:
+        with replacing(copy) as temporary:
+            try:
+                place.fetch(temporary)
+            except FileNotFoundError:
+                remove(temporary)
+            _expect(temporary, stated, place, way_out_of(folder))
+
+
+def _root(folder: Path, files: dict[str, dict[str, Any]]) -> Path:
+    file = inside(folder, next(iter(files)))
+    return folder / file.relative_to(folder).parts[0]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -193,8 +235,11 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def inside(folder: Path, name: str) -> Path:
-    """The file of this name below a folder. Raises DataError for a name, or a link, that leads outside."""
+def inside(folder: Path, name: str, place: Location | None = None) -> Path:
+    """The file of this name below a folder. Raises DataError for a name, or a link, that leads outside.
+
+    place: the folder's name in the message, where it is the mirror of another.
+    """
     relative = PurePosixPath(name)
     path = folder / relative
     try:
@@ -203,7 +248,7 @@ def inside(folder: Path, name: str) -> Path:
         within = False
     if not within or not relative.parts or relative.is_absolute() or ".." in relative.parts:
         raise DataError(
-            f"{folder / MANIFEST}: file name {name[:80]!r} leads outside the folder; do not trust this copy."
+            f"{(place or folder) / MANIFEST}: file name {name[:80]!r} leads outside the folder; do not trust this copy."
         )
     return path
 
@@ -217,17 +262,22 @@ def verify_files(
     """
     for name, stated in files.items():
         path = inside(folder, name)
-        try:
-            there = path.is_file()
-        except OSError:  # a name longer than any file's
-            there = False
-        if not there:
-            raise DataError(f"{path}: expected by {MANIFEST}, found no file; {way_out}.")
-        size = path.stat().st_size
-        if size != stated["bytes"]:
-            raise DataError(f"{path}: expected {stated['bytes']} bytes, found {size}; {way_out}.")
-        if sha256_file(path) != stated["sha256"]:
-            raise DataError(
-                f"{path}: its SHA-256 is not the one in {MANIFEST}, so it was changed after it was written; {way_out}."
-            )
+        _expect(path, stated, path, way_out)
         yield name
+
+
+def _expect(path: Path, stated: dict[str, Any], place: Location, way_out: str) -> None:
+    """Raises DataError, naming the place, unless the file has the size and the SHA-256 that are stated."""
+    try:
+        there = path.is_file()
+    except OSError:  # a name longer than any file's
+        there = False
+    if not there:
+        raise DataError(f"{place}: expected by {MANIFEST}, found no file; {way_out}.")
+    size = path.stat().st_size
+    if size != stated["bytes"]:
+        raise DataError(f"{place}: expected {stated['bytes']} bytes, found {size}; {way_out}.")
+    if sha256_file(path) != stated["sha256"]:
+        raise DataError(
+            f"{place}: its SHA-256 is not the one in {MANIFEST}, so it was changed after it was written; {way_out}."
+        )

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+<<<<<<< HEAD
 from coreset.artifacts.executor import Executor, SerialExecutor
 from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, shard_record, software, write_manifest
+=======
+from coreset.artifacts.executor import Executor
+from coreset.artifacts.manifest import (
+    MANIFEST,
+    TIMINGS,
+    Artifact,
+    find_shard,
+    shard_record,
+    software,
+    write_manifest,
+)
+from coreset.artifacts.remote import Location, RemotePath, in_parallel, keep_json
+>>>>>>> eff29df151bb642c93e004ddf882573c8e4d60e3
 from coreset.artifacts.stage import Context, Part, Stage, forget_peak_memory, peak_memory, timed
-from coreset.atomic import TEMPORARY, remove, replacing, write_json
+from coreset.atomic import TEMPORARY, remove, replacing
 from coreset.errors import WorkError
 
 _RECORDS = ".records"
@@ -25,58 +39,112 @@ class _Site:
 
     stage: Stage
     shared: Any
-    folder: Path
+    folder: Location
 
-    def shard(self, part: Part) -> Path:
-        return self.folder / f"{part.stem}{self.stage.suffix}"
+    def shard(self, part: Part) -> str:
+        return f"{part.stem}{self.stage.suffix}"
 
-    def record(self, part: Part) -> Path:
-        return self.folder / _RECORDS / f"{part.stem}.json"
+    def record(self, part: Part) -> str:
+        return f"{_RECORDS}/{part.stem}.json"
 
     def missing(self) -> list[Part]:
-        return [part for part in self.stage.parts() if not (self.shard(part).exists() and self.record(part).exists())]
+        parts = self.stage.parts()
+        if isinstance(self.folder, RemotePath):
+            found = self._put_so_far(self.folder)
+            return [part for part in parts if part.name not in found]
+        return [part for part in parts if not self._stands(part)]
+
+    def _stands(self, part: Part) -> bool:
+        """Whether the part's shard is whole."""
+        if isinstance(self.folder, RemotePath):
+            folder = self.folder
+            return self._put(part, lambda name: (folder / name).size) is not None
+        return all((self.folder / name).exists() for name in (self.shard(part), self.record(part)))
+
+    def _put_so_far(self, folder: RemotePath) -> dict[str, Any]:
+        """By part, the records of the shards that are whole in a store at a URL."""
+        there = folder.sizes()
+        parts = [part for part in self.stage.parts() if self.record(part) in there]
+        records = in_parallel(lambda part: self._put(part, there.get), parts)
+        return {part.name: record for part, record in zip(parts, records, strict=True) if record is not None}
+
+    def _put(self, part: Part, size: Callable[[str], int | None]) -> dict[str, Any] | None:
+        """The part's record if every file that it states has its size: they were put one by one, in any order."""
+        try:
+            record: dict[str, Any] = json.loads((self.folder / self.record(part)).read_bytes())
+            whole = all(size(name) == stated["bytes"] for name, stated in record["shard"]["files"].items())
+        except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+            return None  # there is none, or a damaged one
+        return record if whole else None
 
     def produce(self, part: Part, context: Context) -> None:
-        final = self.shard(part)
-        if context.team.agreed(final.exists() and self.record(part).exists()):
+        final, record = self.shard(part), self.folder / self.record(part)
+        if context.team.agreed(self._stands(part)):
             return  # an attempt before this one, in a group that was started again, has made it
         if context.team.rank:
             with tempfile.TemporaryDirectory(prefix="coreset-rank-") as scratch:
-                self.stage.compute(part, self.shared, Path(scratch) / final.name, context)
+                self.stage.compute(part, self.shared, Path(scratch) / final, context)
             return
         try:
-            with replacing(final) as temporary:
-                forget_peak_memory()
-                with timed(context.spent):
-                    figures = self.stage.compute(part, self.shared, temporary, context)
-                context.spent["peak_bytes"] = float(peak_memory())
-                # The record goes first: a shard that stands under its final name always has one.
-                record = shard_record(part.name, temporary, figures)
-                record["files"] = {
-                    name.replace(temporary.name, final.name, 1): stated for name, stated in record["files"].items()
-                }
-                write_json(self.record(part), {"shard": record, "spent": context.spent})
+            if isinstance(self.folder, RemotePath):
+                with self.folder.scratch() as here:
+                    made = self._make(part, here / final, context)
+                    self.folder.take(here / final)
+                    keep_json(record, made)
+            else:
+                with replacing(self.folder / final) as temporary:
+                    # The record goes first: a shard that stands under its final name always has one.
+                    keep_json(record, self._make(part, temporary, context))
         except OSError:
             # Another run that shares the store may have finished the artifact meanwhile, and swept this shard's place.
             if not self.manifest.is_file():
                 raise
 
+    def _make(self, part: Part, path: Path, context: Context) -> dict[str, Any]:
+        """Computes the shard at a path, under any name; returns its record."""
+        forget_peak_memory()
+        with timed(context.spent):
+            figures = self.stage.compute(part, self.shared, path, context)
+        context.spent["peak_bytes"] = float(peak_memory())
+        record, final = shard_record(part.name, path, figures), self.shard(part)
+        record["files"] = {name.replace(path.name, final, 1): stated for name, stated in record["files"].items()}
+        return {"shard": record, "spent": context.spent}
+
     @property
-    def manifest(self) -> Path:
+    def manifest(self) -> Location:
         return self.folder / MANIFEST
 
     def finish(self) -> None:
         try:
             if not self.manifest.is_file():
-                records = [json.loads(self.record(part).read_bytes()) for part in self.stage.parts()]
+                records = self._records()
                 shards = [record["shard"] for record in records]
                 # Not in the manifest: what was made does not depend on how long it took.
                 timings = {record["shard"]["name"]: record["spent"] for record in records}
-                write_json(self.folder / TIMINGS, timings)
+                keep_json(self.folder / TIMINGS, timings)
                 write_manifest(self.manifest, self._statement(shards))
         except FileNotFoundError:
             if not self.manifest.is_file():
                 raise
+
+    def _records(self) -> list[dict[str, Any]]:
+        """Those of all parts. Raises FileNotFoundError where a shard is not there."""
+        parts = self.stage.parts()
+        if not isinstance(self.folder, RemotePath):
+            return [json.loads((self.folder / self.record(part)).read_bytes()) for part in parts]
+        found = self._put_so_far(self.folder)
+        for part in parts:
+            if part.name not in found:
+                raise FileNotFoundError(
+                    f"{self.folder / self.shard(part)}: expected what was put there, found it missing or cut short"
+                )
+        return [found[part.name] for part in parts]
+
+    def _find(self, record: dict[str, Any], below: str = "") -> Path:
+        files = record["files"]
+        if below:
+            files = {name: stated for name, stated in files.items() if name.split("/")[1] == below}
+        return find_shard(self.folder, files)
 
     def _statement(self, shards: list[dict[str, Any]]) -> dict[str, Any]:
         return {
@@ -84,12 +152,24 @@ class _Site:
             "digest": self.stage.digest,
             "software": software(),
             "shards": shards,
-            "figures": self.stage.figures(self.shared, shards, self.folder),
+            "figures": self.stage.figures(self.shared, shards, self._find),
         }
 
 
-def _tidy(folder: Path) -> None:
+def shards_so_far(folder: Location) -> int:
+    """How many shards of an artifact are made that is not whole."""
+    records = folder / _RECORDS
+    if isinstance(records, RemotePath):
+        return len(records.sizes())
+    return sum(not path.name.startswith(".") for path in records.glob("*.json"))
+
+
+def _tidy(folder: Location) -> None:
     """Removes from a whole artifact what its making left."""
+    if isinstance(folder, RemotePath):
+        records = folder / _RECORDS
+        in_parallel(lambda name: (records / name).remove(), records.sizes())
+        return
     for entry in folder.iterdir():
         if entry.name == _RECORDS or entry.name.startswith(TEMPORARY):
             remove(entry)
@@ -123,17 +203,17 @@ def _is_of_memory(error: Exception) -> bool:
     return "MemoryError" in names or "OutOfMemoryError" in names or "can't allocate memory" in str(error)
 
 
-def is_done(stage: Stage, root: Path) -> bool:
+def is_done(stage: Stage, root: Location) -> bool:
     """Whether the stage's artifact is whole."""
     return Artifact(root / stage.folder).stands
 
 
-def materialize(stage: Stage, *, root: Path, executor: Executor) -> Artifact:
+def materialize(stage: Stage, *, root: Location, executor: Executor) -> Artifact:
     """The artifact of one stage under the store `root`."""
     return materialize_all([stage], root=root, executor=executor)[0]
 
 
-def materialize_all(stages: Sequence[Stage], *, root: Path, executor: Executor) -> list[Artifact]:
+def materialize_all(stages: Sequence[Stage], *, root: Location, executor: Executor) -> list[Artifact]:
     """The artifacts of several stages that run in the same place, mapped together so that they share one start-up."""
     wanted = {stage.digest: stage for stage in stages if not is_done(stage, root)}
     prepared = zip(wanted.items(), executor.prepare(list(wanted.values())), strict=True)

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Item = TypeVar("Item")
 
+FindShard = Callable[..., Path]
+"""`find(record, below="")`: a shard's file or folder on this machine, found to be what was written.
+
+Of a folder only what lies `below` that name in it, where one is given.
+"""
+
 Place = Literal["task", "actor", "train", "data"]
 """Where a stage's parts run under Ray: plain tasks, an actor pool, one Ray Train worker group, Ray Data."""
 
@@ -142,8 +148,8 @@ class Stage(ABC):
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         """Writes the shard at `path` (a file or a folder) and returns its figures, as JSON."""
 
-    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
-        """The figures of the whole, from those of the shards in order of the parts."""
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
+        """The figures of the whole, from the shards' records in order of the parts, and what `find` gives of each."""
         return {}
 
     @property

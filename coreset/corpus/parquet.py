@@ -65,8 +65,9 @@ def read_parquet(
     nullable: Sequence[str],
     columns: Sequence[str] | None = None,
     dictionary: Sequence[str] = (),
+    groups: Sequence[int] | None = None,
 ) -> pa.Table:
-    """The columns of a file, which has one of these schemas; all of them, or those named.
+    """The columns of a file, which has one of these schemas; all of them, or those named; of some row groups, or all.
 
     None but those of `nullable` lacks a value; those of `dictionary`, text that repeats, come as dictionaries.
 
@@ -78,7 +79,8 @@ def read_parquet(
         if not any(found.equals(schema) for schema in schemas):
             raise DataError(f"{path}: expected the columns {_listed(schemas[0])}, found {_listed(found)}.")
         with pq.ParquetFile(path, read_dictionary=list(dictionary)) as file:
-            table = file.read(columns=columns, use_threads=False)
+            which = range(file.num_row_groups) if groups is None else groups
+            table = file.read_row_groups(which, columns=columns, use_threads=False)
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
@@ -89,6 +91,16 @@ def read_parquet(
         if name not in nullable and column.null_count:
             raise DataError(f"{path}: expected a value of {name!r} in every row, found {column.null_count} without.")
     return table
+
+
+def footer(path: Path) -> pq.FileMetaData:
+    """What a file says of its columns and row groups. Raises DataError for one that is damaged."""
+    try:
+        return pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise DataError(f"{path}: expected a Parquet file, found a damaged one ({brief(error)}).") from None
 
 
 def _listed(schema: pa.Schema) -> str:

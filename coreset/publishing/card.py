@@ -17,6 +17,7 @@ tags: [electron-density, density-functional-theory, coreset]
 configs:
   - config_name: points
     data_files: part-*.parquet
+    default: true
   - config_name: snapshots
     data_files: snapshots.parquet
 ---

@@ -1,9 +1,9 @@
-"""`coreset.open`: a pruned dataset as torch, Ray, Arrow or pandas objects; descriptors are computed on reading."""
+"""`coreset.open`: a pruned dataset as torch, Ray, Arrow, pandas or polars objects; described on reading."""
 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,15 +19,17 @@ from coreset.corpus.kept import runs_of
 from coreset.corpus.parquet import read_parquet, rows_schema
 from coreset.corpus.snapshot import Snapshot
 from coreset.errors import DataError, RequestError, brief
-from coreset.publishing.package import FORMAT, SNAPSHOTS, SNAPSHOTS_SCHEMA, Statement
+from coreset.publishing.package import DATA, FORMAT, PUBLISHED_SNAPSHOTS, SNAPSHOTS, SNAPSHOTS_SCHEMA, Statement
 from coreset.publishing.tables import TableDataset
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars
     import torch
 
     from coreset.distributed.data import RayDataset
     from coreset.numerics.descriptors import Descriptor
+    from coreset.publishing.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -46,22 +48,28 @@ class Dataset:
         return rows
 
     @property
+    def parts(self) -> list[dict[str, Any]]:
+        """What the manifest states of the files of rows, in order."""
+        return [shard for shard in self.manifest["shards"] if shard["name"].startswith(("part-", f"{DATA}/part-"))]
+
+    @property
     def files(self) -> list[Path]:
         """The files of rows, in order."""
-        names = [shard["name"] for shard in self.manifest["shards"] if shard["name"].startswith("part-")]
-        return [inside(self.path, name) for name in names]
+        return [inside(self.path, part["name"]) for part in self.parts]
 
     @cached_property
     def snapshots(self) -> pa.Table:
         """Name, digest, group, atoms, cell, grid, electrons, energy and source of each snapshot."""
-        return self._table(inside(self.path, SNAPSHOTS), SNAPSHOTS_SCHEMA, nullable=("energy", "temperature"))
+        path = inside(self.path, SNAPSHOTS)
+        return self._table(path, SNAPSHOTS_SCHEMA, PUBLISHED_SNAPSHOTS, nullable=("energy", "temperature"))
 
     @cached_property
     def known(self) -> dict[str, Snapshot]:
         """The snapshots by name. Raises DataError for one that is damaged."""
         known = {}
         for row in self.snapshots.to_pylist():
-            name, numbers, source = row.pop("name"), row.pop("species"), dict(row.pop("source"))
+            name, numbers = row.pop("name"), row.pop("species")
+            source = dict(tuple(each.values()) if isinstance(each, dict) else each for each in row.pop("source"))
             try:
                 known[name] = Snapshot.from_json(name, {**row, "numbers": numbers, "source": source, "wrapped": 0})
             except ValueError as error:
@@ -90,9 +98,34 @@ class Dataset:
         import torch
 
         table = self.to_arrow()
-        x = _matrix(table.column("descriptor"))
+        x = matrix(table.column("descriptor"))
         density = table.column("density").to_numpy()
         return torch.utils.data.TensorDataset(torch.from_numpy(x.copy()), torch.from_numpy(density.copy()))
+
+    def to_torch_stream(self, **options: Any) -> Stream:
+        """The same pairs as an `IterableDataset` that holds a window of them; see `coreset.publishing.stream.Stream`.
+
+        options: `seed`, `window`, `batch`, `shuffle`, `rank`, `ranks`.
+        """
+        from coreset.publishing.stream import Stream
+
+        return Stream(self, **options)
+
+    def to_polars(self, *, descriptor: bool = True) -> polars.DataFrame:
+        """All rows as a polars data frame. Raises RequestError where polars is not installed."""
+        try:
+            import polars
+        except ImportError:
+            raise RequestError("to_polars: expected polars, found none; install it (pip install polars).") from None
+        frame = polars.from_arrow(self.to_arrow(descriptor=descriptor))
+        assert isinstance(frame, polars.DataFrame)
+        return frame
+
+    def to_mala(self, folder: str | Path) -> list[Path]:
+        """Writes pruned snapshots as MALA reads them, a pair of `.npy` files each; returns those of the descriptors."""
+        from coreset.publishing.mala import write_mala
+
+        return write_mala(self, Path(folder))
 
     def to_ray(self, *, descriptor: bool = True) -> RayDataset:
         """A Ray dataset, a block per file, described where it is needed; a local Ray is started if none runs."""
@@ -100,10 +133,36 @@ class Dataset:
 
         return dataset_on_any_ray(_Reader(self, descriptor), self.files)
 
+<<<<<<< HEAD
     def rows(self, file: Path, columns: list[str] | None = None) -> pa.Table:
         """The rows of one of the files as it holds them, or some of their columns."""
         schemas = rows_schema(None), rows_schema(self.descriptor.length)
         return self._table(file, *schemas, nullable=("score", "stratum"), columns=columns)
+=======
+    def rows(self, file: Path, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None) -> pa.Table:
+        """The rows of one of the files as it holds them, or some of their columns, or of some row groups alone."""
+        schemas = rows_schema(None), rows_schema(self._descriptor.length)
+        return self._table(file, *schemas, nullable=("score", "stratum"), columns=columns, groups=groups)
+
+    def described(self, file: Path) -> pa.Table:
+        """The rows of one of the files with their descriptors, stored or not."""
+        return self._read(file, True)
+
+    def describe(self, snapshots: pa.ChunkedArray, index: np.ndarray) -> np.ndarray:
+        """Descriptors of points of any order, given by the snapshot's name and grid index; shape [n, d], float32.
+
+        Raises DataError for a snapshot that is not there, or an index beyond its grid.
+        """
+        encoded = snapshots.dictionary_encode().unify_dictionaries().combine_chunks()
+        numbers, features = encoded.indices.to_numpy(), np.empty((len(index), self._descriptor.length), np.float32)
+        for number, name in enumerate(encoded.dictionary.to_pylist()):
+            rows = np.flatnonzero(numbers == number)
+            snapshot = self._snapshot(name, self.path)
+            if index[rows].min() < 0 or index[rows].max() >= snapshot.points:
+                raise DataError(f"{self.path}: {name}: expected grid indices below {snapshot.points}, found others.")
+            features[rows] = self._features(snapshot, index[rows])
+        return features
+>>>>>>> eff29df151bb642c93e004ddf882573c8e4d60e3
 
     def _table(self, path: Path, *schemas: pa.Schema, **how: Any) -> pa.Table:
         if not path.is_file():
@@ -113,9 +172,13 @@ class Dataset:
     def runs(self, file: Path, rows: pa.Table) -> Iterator[tuple[Snapshot, pa.Table]]:
         """The rows of each snapshot of a file. Raises DataError where their indices do not ascend within its grid."""
         for name, first, stop in runs_of(rows.column("snapshot")):
+<<<<<<< HEAD
             snapshot, some = self.known.get(name), rows.slice(first, stop - first)
             if snapshot is None:
                 raise DataError(f"{file}: expected snapshots of {SNAPSHOTS}, found {name[:80]!r}, which is not there.")
+=======
+            snapshot, some = self._snapshot(name, file), rows.slice(first, stop - first)
+>>>>>>> eff29df151bb642c93e004ddf882573c8e4d60e3
             index = some.column("index").to_numpy()
             if (np.diff(index) <= 0).any():
                 raise DataError(f"{file}: {name}: expected ascending, distinct grid indices, found others.")
@@ -124,6 +187,11 @@ class Dataset:
                     f"{file}: {name}: expected grid indices below {snapshot.points}, found {index[0]} to {index[-1]}."
                 )
             yield snapshot, some
+
+    def _snapshot(self, name: str, file: Path) -> Snapshot:
+        if name not in self._known:
+            raise DataError(f"{file}: expected snapshots of {SNAPSHOTS}, found {name[:80]!r}, which is not there.")
+        return self._known[name]
 
     def _read(self, file: Path, descriptor: bool) -> pa.Table:
         table = self.rows(file)
@@ -134,9 +202,17 @@ class Dataset:
         return table.append_column("descriptor", pa.chunked_array(self._described(file, table)))
 
     def _described(self, file: Path, table: pa.Table) -> Iterator[pa.Array]:
+        if not table.num_rows:
+            yield pa.FixedSizeListArray.from_arrays(pa.array([], pa.float32()), self._descriptor.length)
+        for snapshot, rows in self.runs(file, table):
+            features = self._features(snapshot, rows.column("index").to_numpy())
+            yield pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), self._descriptor.length)
+
+    def _features(self, snapshot: Snapshot, index: np.ndarray) -> np.ndarray:
         from coreset.numerics.descriptors import describe
         from coreset.numerics.grids import grid_points
 
+<<<<<<< HEAD
         settings = self.descriptor
         if not table.num_rows:
             yield pa.FixedSizeListArray.from_arrays(pa.array([], pa.float32()), settings.length)
@@ -147,6 +223,13 @@ class Dataset:
             except RequestError as error:
                 raise DataError(f"{self.path / SNAPSHOTS}: {snapshot.name}: {brief(error)}.") from None
             yield pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), settings.length)
+=======
+        points = grid_points(snapshot.cell, snapshot.grid, index)
+        try:
+            return describe(points, snapshot.cell, snapshot.positions, snapshot.numbers, self._descriptor).features
+        except RequestError as error:
+            raise DataError(f"{self.path / SNAPSHOTS}: {snapshot.name}: {brief(error)}.") from None
+>>>>>>> eff29df151bb642c93e004ddf882573c8e4d60e3
 
 
 @dataclass(frozen=True)
@@ -160,11 +243,13 @@ class _Reader:
         return self.dataset._read(file, self.descriptor)
 
 
-def _matrix(column: pa.ChunkedArray) -> np.ndarray:
+def matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of fixed-size lists as a matrix."""
     values = column.combine_chunks()
     values = values if isinstance(values, pa.Array) else pa.concat_arrays(values.chunks)
-    matrix: np.ndarray = values.flatten().to_numpy().reshape(len(values), -1)
-    return matrix
+    width: int = column.type.list_size
+    rows: np.ndarray = values.flatten().to_numpy().reshape(len(values), width)
+    return rows
 
 
 def open_dataset(path: str | Path) -> Dataset | TableDataset:

@@ -20,6 +20,10 @@ from coreset.corpus.snapshot import Snapshot
 FORMAT = "coreset-1"
 SNAPSHOTS = "snapshots.parquet"
 CARD = "README.md"
+DATA = "data"
+"""Folder of the rows in a published coreset, so that `data/*.parquet` is all of them and nothing else."""
+ARRAYS = "points.zarr"
+"""The rows again, as arrays, where that is asked for."""
 
 SNAPSHOTS_SCHEMA = pa.schema(
     [
@@ -39,6 +43,12 @@ SNAPSHOTS_SCHEMA = pa.schema(
 )
 """`species` are atomic numbers; lengths in Bohr, energy in Ha, temperature in K; `source`: file names and SHA-256."""
 
+PUBLISHED_SNAPSHOTS = SNAPSHOTS_SCHEMA.set(
+    SNAPSHOTS_SCHEMA.get_field_index("source"),
+    pa.field("source", pa.list_(pa.struct([("file", pa.string()), ("sha256", pa.string())]))),
+)
+"""The same in a published coreset: `datasets`, among others, has no type for a map."""
+
 
 class _Stated(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
@@ -55,7 +65,7 @@ class _Shard(_Stated):
     figures: dict[str, Any]
 
 
-class _Descriptor(BaseModel):
+class StatedDescriptor(BaseModel):
     """Settings of `numerics.descriptors.Descriptor`; what is not stated has its default."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -80,7 +90,7 @@ class Statement(_Stated):
     """What a manifest must hold to be read at all."""
 
     rows: Annotated[int, Field(ge=0)]
-    descriptor: _Descriptor | None = None
+    descriptor: StatedDescriptor | None = None
     """Of grid points."""
     layout: _Layout | None = None
     """Of a table."""

@@ -45,10 +45,14 @@ class TableDataset:
         return Layout(tuple(stated["features"]), tuple(stated["targets"]), stated["task"], *names)
 
     @property
+    def parts(self) -> list[dict[str, Any]]:
+        """What the manifest states of each file of rows."""
+        return [shard for shard in self.manifest["shards"] if shard["name"].startswith("part-")]
+
+    @property
     def files(self) -> list[Path]:
         """The files of rows, in order."""
-        names = [shard["name"] for shard in self.manifest["shards"] if shard["name"].startswith("part-")]
-        return [inside(self.path, name) for name in names]
+        return [inside(self.path, part["name"]) for part in self.parts]
 
     def rows(self, file: Path) -> pa.Table:
         """The rows of one of the files."""

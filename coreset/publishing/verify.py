@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from coreset.artifacts.manifest import MANIFEST, verify_files
+from coreset.artifacts.manifest import MANIFEST, inside, verify_files
 from coreset.errors import DataError
 from coreset.publishing.dataset import Dataset, open_dataset
+from coreset.publishing.index import INDEX, verify_index
 from coreset.publishing.tables import TableDataset
+
+_OF_A_HUB = frozenset({".gitattributes", ".git", ".cache"})
+"""What the clients of hubs lay beside the files of a dataset that they fetch."""
 
 
 def verify(path: str | Path) -> Iterator[str]:
     """Yields each file's name once it is found good: size, SHA-256, row counts, and indices ascending within each grid.
+
+    The folder of a run, or one that was published, whose index of points has to be that of its rows, too.
 
     Raises RequestError if the folder holds no coreset; DataError naming the first file that is missing, changed,
     surplus, or holds other rows than the manifest states.
@@ -21,26 +27,37 @@ def verify(path: str | Path) -> Iterator[str]:
     stated = {name for shard in dataset.manifest["shards"] for name in shard["files"]}
     for shard in dataset.manifest["shards"]:
         yield from verify_files(dataset.path, shard["files"])
-    surplus = sorted({entry.name for entry in dataset.path.iterdir()} - stated - {MANIFEST})
+    expected = {MANIFEST, *stated, *(str(folder) for name in stated for folder in PurePosixPath(name).parents)}
+    surplus = next((name for name in _below(dataset.path) if name not in expected), None)
     if surplus:
-        raise DataError(f"{dataset.path}: expected the files of {MANIFEST}, found {surplus[0]} beside them; remove it.")
+        raise DataError(f"{dataset.path}: expected the files of {MANIFEST}, found {surplus} beside them; remove it.")
     _verify_rows(dataset, stated)
+    if INDEX in stated and isinstance(dataset, Dataset):
+        verify_index(inside(dataset.path, INDEX), dataset)
+
+
+def _below(folder: Path) -> Iterator[str]:
+    """Every entry, but what a hub's client leaves."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name not in _OF_A_HUB:
+            yield entry.name
+            if entry.is_dir() and not entry.is_symlink():
+                yield from (below.relative_to(folder).as_posix() for below in sorted(entry.rglob("*")))
 
 
 def _verify_rows(dataset: Dataset | TableDataset, stated: set[str]) -> None:
-    shards = [shard for shard in dataset.manifest["shards"] if shard["name"].startswith("part-")]
     total = 0
-    for shard, file in zip(shards, dataset.files, strict=True):
-        if file.name not in stated:
-            raise DataError(f"{dataset.path / MANIFEST}: shard {shard['name']!r} is none of its files; it was edited.")
+    for part, file in zip(dataset.parts, dataset.files, strict=True):
+        if part["name"] not in stated:
+            raise DataError(f"{dataset.path / MANIFEST}: shard {part['name']!r} is none of its files; it was edited.")
         if isinstance(dataset, Dataset):
             rows = dataset.rows(file, ["snapshot", "index"])
             runs = [(snapshot.name, some.num_rows) for snapshot, some in dataset.runs(file, rows)]
-            if len(dict(runs)) != len(runs) or dict(runs) != shard["figures"].get("rows_by_snapshot"):
+            if len(dict(runs)) != len(runs) or dict(runs) != part["figures"].get("rows_by_snapshot"):
                 raise DataError(f"{file}: expected the rows by snapshot that {MANIFEST} states, found other counts.")
         else:
             rows = dataset.rows(file)
-            if rows.num_rows != shard["figures"].get("rows"):
+            if rows.num_rows != part["figures"].get("rows"):
                 raise DataError(f"{file}: expected the number of rows that {MANIFEST} states, found {rows.num_rows}.")
         total += rows.num_rows
     if total != dataset.manifest["rows"]:

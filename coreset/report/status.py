@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from coreset.artifacts.manifest import MANIFEST
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.materialize import shards_so_far
+from coreset.artifacts.remote import located
 
 
 def stage_states(record: dict[str, Any]) -> list[dict[str, Any]]:
     """Per stage title: artifacts, how many are whole, and finished shards of those that are not."""
-    store = Path(record["store"])
+    store = located(record["store"], "store")
     stages: dict[str, dict[str, Any]] = {}
     for stage in record["stages"]:
         row = stages.setdefault(stage["title"], {"stage": stage["title"], "artifacts": 0, "done": 0, "shards": 0})
         folder = store / stage["artifact"]
         row["artifacts"] += 1
-        if (folder / MANIFEST).is_file():
+        if Artifact(folder).stands:
             row["done"] += 1
-        elif folder.is_dir():
-            row["shards"] += sum(not path.name.startswith(".") for path in (folder / ".records").glob("*.json"))
+        else:
+            row["shards"] += shards_so_far(folder)
     return list(stages.values())
 
 

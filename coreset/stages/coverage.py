@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from coreset.artifacts.manifest import Artifact, inside
-from coreset.artifacts.stage import Context, Part, Place, Stage
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.stage import Context, FindShard, Part, Place, Stage
 from coreset.corpus.kept import batches_of, read_kept
 from coreset.corpus.split import Features, SnapshotSet
 from coreset.errors import DataError, WorkError
@@ -139,10 +139,10 @@ class Coverage(Stage):
             scale = np.where(spread > 0, spread, 1.0).astype(np.float32)
         return features / scale, scale
 
-    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
         from coreset.numerics.coverage import summarise
 
-        merged = _minima(folder, records)
+        merged = _merged(map(find, records))
         coverage = summarise(_found(merged))
         chosen = np.linspace(0, len(coverage.p) - 1, _CURVE).round().astype(int)
         return {
@@ -208,7 +208,7 @@ def distances_of(coverages: Sequence[Artifact]) -> np.ndarray:
 
 def minima(coverage: Artifact) -> np.ndarray:
     """Distance of every query to the coreset, as it is estimated where it is, in the order of the queries."""
-    return _found(_minima(coverage.folder, coverage.shards))
+    return _found(_merged(coverage.path(shard["name"]) for shard in coverage.shards))
 
 
 def bias_of(coverages: Sequence[Artifact]) -> dict[str, float]:
@@ -222,8 +222,8 @@ def bias_of_difference(ours: dict[str, float], theirs: dict[str, float]) -> floa
     return max(ours["high"] - theirs["low"], theirs["high"] - ours["low"])
 
 
-def _minima(folder: Path, records: Iterable[dict[str, Any]]) -> np.ndarray:
-    merged: np.ndarray = np.minimum.reduce([_shard(inside(folder, next(iter(record["files"])))) for record in records])
+def _merged(shards: Iterable[Path]) -> np.ndarray:
+    merged: np.ndarray = np.minimum.reduce([_shard(path) for path in shards])
     return merged
 
 

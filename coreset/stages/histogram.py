@@ -12,8 +12,8 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64
 
-from coreset.artifacts.manifest import Artifact, inside
-from coreset.artifacts.stage import Context, Part, Scanner, Stage
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.stage import Context, FindShard, Part, Scanner, Stage
 from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.kept import batches_of, read_kept
 from coreset.corpus.pieces import pieces_of
@@ -142,10 +142,10 @@ class ScoreHistogram(Stage):
             scores = read_field(self.scores, snapshot.name, self.field, piece.planes)
             yield ScoreShard(snapshot.identity, piece.first, scores)
 
-    def figures(self, shared: Borders, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    def figures(self, shared: Borders, records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
         total: dict[str, Any] = {}
         for record in records:
-            total = _sum(total, json.loads(inside(folder, next(iter(record["files"]))).read_text()))
+            total = _sum(total, json.loads(find(record).read_text()))
         distance, species, top = _by_bin_figures(total["distance"]), _by_bin_figures(total["species"]), shared.top
         present = np.flatnonzero(np.array(species["points"]))
         return {

@@ -13,8 +13,8 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from coreset.artifacts.manifest import Artifact, inside
-from coreset.artifacts.stage import Context, Part, Place, Stage
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.stage import Context, FindShard, Part, Place, Stage
 from coreset.corpus.pieces import Piece, pieces_of, planes_of
 from coreset.corpus.split import Features, Member, SnapshotSet
 from coreset.numerics.descriptors import Described
@@ -148,7 +148,7 @@ class Scoring(Stage):
     def _sampled(self, snapshot: Member) -> int:
         return min(snapshot.points, _SAMPLE * snapshot.points // self.train.points)
 
-    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
         found = list(records)
         zero = np.sum([record["figures"]["zero"] for record in found], axis=0)
         points = sum(record["figures"]["points"] for record in found)
@@ -157,7 +157,7 @@ class Scoring(Stage):
             "zero": zero.tolist(),
             "zero_everywhere": sum(record["figures"]["zero_everywhere"] for record in found),
             "fallback": sum(record["figures"]["fallback"] for record in found),
-            "rank_correlation": _rank_correlation(folder, found),
+            "rank_correlation": _rank_correlation([find(record, "sample") for record in found]),
         }
 
 
@@ -170,11 +170,10 @@ def _one_ahead(items: Iterator[T]) -> Iterator[T]:
             yield item
 
 
-def _rank_correlation(folder: Path, records: Iterable[dict[str, Any]]) -> float | None:
+def _rank_correlation(shards: Iterable[Path]) -> float | None:
     """Mean Spearman correlation over pairs of runs, on the sampled points; None with fewer than two runs that vary."""
     from scipy.stats import rankdata
 
-    shards = [inside(folder, next(iter(record["files"])).split("/")[0]) for record in records]
     sample = np.concatenate([_array(shard, "sample") for shard in shards], axis=1)
     # A run that died with its last step has one score, 0, and no ranks.
     ranks = [rankdata(run) for run in sample if np.ptp(run) > 0]
@@ -197,6 +196,8 @@ def new_field(group: zarr.Group, name: str, grid: tuple[int, int, int]) -> zarr.
         chunks=(planes_of(grid), *grid[1:]),
         compressors=[BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()],
         dimension_names=("x", "y", "z"),
+        # A chunk that is left out, for all of it is zero, could not be told from one that was lost.
+        config={"write_empty_chunks": True},
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 
 from coreset.artifacts.manifest import Artifact
-from coreset.artifacts.stage import Context, Part, Scanner, Stage
+from coreset.artifacts.stage import Context, FindShard, Part, Scanner, Stage
 from coreset.corpus.kept import batches_of, write_kept
 from coreset.corpus.pieces import pieces_of
 from coreset.corpus.split import Member, SnapshotSet
@@ -90,7 +90,7 @@ class Selection(Stage):
             score = None if self.scores is None else shard.scores[selected.index - shard.first]
             yield replace(selected, score=score)
 
-    def figures(self, shared: dict[str, Rule], records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    def figures(self, shared: dict[str, Rule], records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
         kept = sum(record["figures"]["kept"] for record in records)
         told = {part: rule.to_json() for part, rule in shared.items()}
         rules = {"rule": told[""]} if self.within is None else {"rules": told}

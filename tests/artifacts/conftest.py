@@ -9,7 +9,7 @@ import pytest
 
 from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import TIMINGS
-from coreset.artifacts.stage import Context, Part, Stage
+from coreset.artifacts.stage import Context, FindShard, Part, Stage
 
 
 def _nothing(*_: Any) -> None:
@@ -59,7 +59,7 @@ class Toy(Stage):
         self.after(part)
         return {"value": value}
 
-    def figures(self, shared: int, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    def figures(self, shared: int, records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
         return {"values": [record["figures"]["value"] for record in records], "offset": shared}
 
 

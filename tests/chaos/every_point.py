@@ -43,7 +43,7 @@ class Files(Stage):
         path.write_text(f"what is in {part.name}")
         return {}
 
-    def figures(self, shared: Any, records: Any, folder: Path) -> dict[str, Any]:
+    def figures(self, shared: Any, records: Any, find: Any) -> dict[str, Any]:
         return {"rows": 1}
 
 

@@ -10,6 +10,7 @@ from coreset.artifacts.materialize import materialize
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
 from coreset.numerics.descriptors import Descriptor
+from coreset.publication import publish
 from coreset.publishing.package import write_package
 from coreset.stages.extraction import Extraction
 from coreset.stages.selection import Selection
@@ -27,7 +28,7 @@ def blocks(page):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A working folder as after `make run`: jobs/, and a coreset of one snapshot in runs/al/coreset."""
+    """As after `make run`: jobs/, a coreset of one snapshot in runs/al/coreset, and what is published of it."""
     folder = tmp_path_factory.mktemp("docs")
     (folder / "jobs").symlink_to(ROOT / "jobs")
     corpus = Corpus.open(ROOT / "jobs/data/al.zarr")
@@ -41,7 +42,15 @@ def folder(tmp_path_factory):
     extraction = made(Extraction(train, selection, descriptor, False))
     recipe = {"descriptor": {"neighbours": 4}}
     write_package(folder / "runs/al/coreset", extraction, train.snapshots, recipe, "")
+    publish(folder / "runs/al", str(folder / "al-coreset"), None)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _caches(monkeypatch, tmp_path):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if list(blocks(page))], ids=lambda page: page.stem)
@@ -53,6 +62,21 @@ def test_the_python_of_a_page_runs(page, folder, monkeypatch):
         # Ray would take longer to start than all the rest together.
         if "to_ray" not in block:
             exec(code, names)
+
+
+@pytest.mark.ray
+def test_the_ray_of_the_page_on_use_runs(folder, monkeypatch):
+    import ray
+
+    monkeypatch.chdir(folder)
+    (block,) = [block for _, block in blocks(ROOT / "docs/using.md") if "to_ray" in block]
+    names, running = {}, ray.is_initialized()
+    try:
+        exec(compile(block, "using.md", "exec"), names)
+    finally:
+        if not running:
+            ray.shutdown()
+    assert names["batch"].num_rows == len(names["coreset"].open("al-coreset"))
 
 
 def test_the_output_page_names_every_column(folder):

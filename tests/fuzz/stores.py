@@ -27,9 +27,11 @@ from coreset.learning.network import Architecture, Normalisation, build, load
 from coreset.methods import Selected
 from coreset.numerics.descriptors import Descriptor
 from coreset.publishing.dataset import open_dataset
+from coreset.publishing.index import stated_recipe, write_index
 from coreset.publishing.package import write_package
 from coreset.publishing.verify import verify
 from coreset.stages.extraction import Extraction
+from coreset.stages.importing import Import, read_listing
 from coreset.stages.selection import Selection
 
 ROOT, ARRAY, CHUNKS = "c.zarr/zarr.json", "c.zarr/train/a_0/zarr.json", "c.zarr/train/a_0/c/0/0/0"
@@ -91,6 +93,27 @@ def _write_package(folder: Path) -> None:
     recipe = {"name": "small", "descriptor": asdict(DESCRIPTOR), "select": {"prune": 0.8}, "points": train.points}
     write_package(folder / "coreset", extracted, train.snapshots, recipe, "# A card\n")
     shutil.rmtree(scratch)
+
+
+def _write_index(folder: Path) -> None:
+    _write_package(folder)
+    samples.write_corpus(folder / "c.zarr")
+    write_index(folder / "index.parquet", open_dataset(folder / "coreset"))
+    shutil.rmtree(folder / "coreset")
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path, corpus = folder / "index.parquet", Corpus.open(folder / "c.zarr")
+    listing, recipe = read_listing(path, corpus), stated_recipe(path)
+    chosen = tuple(each for each in corpus.snapshots if each.digest in listing.groups)
+    kept = Import(SnapshotSet(corpus.path, chosen), listing).kept(chosen)
+    return {"recipe": recipe, **{digest: vars(selected) for digest, selected in kept.items()}}
+
+
+def _judge_index(folder: Path, data: Any, right: Any) -> str:
+    """The rows have checksums; of the recipe, which says no more than how they came about, the footer has none."""
+    rows, expected = ({key: value for key, value in each.items() if key != "recipe"} for each in (data, right))
+    return EXPLAINED if same(rows, expected) else "other rows"
 
 
 PACKAGE = {
@@ -225,6 +248,7 @@ TARGETS = [
         restate=_restate,
         places=True,
     ),
+    Target("index", _write_index, {"index.parquet": BYTES}, _read_index, _judge_index),
     Target(
         "manifest",
         _write_artifact,

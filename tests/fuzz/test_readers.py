@@ -11,7 +11,7 @@ INPUTS = 150
 READERS = [
     *("cube", "cube-header", "sparc", "sparc-input", "job"),
     *("corpus-root", "corpus-array", "corpus-chunks", "kept", "checkpoint"),
-    *("package-open", "package-verify", "package-restated", "manifest"),
+    *("package-open", "package-verify", "package-restated", "index", "manifest"),
     *("scores-npy", "scores-parquet", "scores-zarr", "run-record", "calibration", "evidence-sweep", "evidence-run"),
 ]
 

@@ -16,6 +16,7 @@ from coreset.artifacts.stage import Context, Part, Stage
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
 from coreset.numerics.descriptors import Descriptor
+from coreset.publication import publish
 from coreset.publishing.card import dataset_card
 from coreset.publishing.package import write_package
 from coreset.stages.extraction import Extraction
@@ -100,3 +101,35 @@ def build(small_corpus: Corpus) -> Callable[..., Built]:
 def built(build: Callable[..., Built], tmp_path_factory: pytest.TempPathFactory) -> Built:
     """To be read; tests that change it copy it first."""
     return build(tmp_path_factory.mktemp("published"))
+
+
+METADATA = """\
+title: A small coreset
+authors:
+  - {family: Lovelace, given: Ada, orcid: 0000-0002-1825-0097, affiliation: Analytical Engines}
+  - {name: The Density Group}
+license: CC-BY-4.0
+citation: "A. Lovelace, Journal of Densities 1, 1 (2026)"
+homepage: https://example.org/small
+doi: 10.5281/zenodo.1234
+keywords: [oxygen]
+limits: Made of random numbers.
+date: 2026-11-26
+"""
+
+
+@pytest.fixture(scope="session")
+def published(whole_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The coreset of a whole run as it is published, with arrays; to be read, and copied by tests that change it."""
+    place = tmp_path_factory.mktemp("public")
+    (place / "metadata.yaml").write_text(METADATA)
+    publish(whole_run / "run", str(place / "small"), place / "metadata.yaml", zarr=True)
+    return place / "small"
+
+
+@pytest.fixture
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `datasets` keeps goes away with the test."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")

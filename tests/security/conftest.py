@@ -101,38 +101,4 @@ def pickles(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     return Pickles(tmp_path_factory.mktemp("marker") / "gone-off")
 
 
-@pytest.fixture(scope="session")
-def whole_run(tmp_path_factory: pytest.TempPathFactory, small_corpus: Any) -> Path:
-    """A folder with a finished run of a small job, in this process: `job.yaml`, `corpus.zarr` and `run`."""
-    import shutil
-
-    from coreset.artifacts.executor import SerialExecutor
-    from coreset.atomic import write_json
-    from coreset.session import open_session, package
-    from coreset.summary import summarise
-
-    place = tmp_path_factory.mktemp("whole")
-    shutil.copytree(small_corpus.path, place / "corpus.zarr")
-    (place / "job.yaml").write_text(JOB)
-    session = open_session(place / "job.yaml", place / "run", None, ())
-    with session.recorded(SerialExecutor()) as pipeline:
-        products = pipeline.run()
-        package(session, products)
-        write_json(session.folder.summary, summarise(pipeline, products))
-    return place
-
-
-JOB = """\
-name: small
-corpus: {source: corpus.zarr, test: {bulk: "test/*"}, validation: 0.2}
-descriptor: {neighbours: 4}
-network: {hidden: [8]}
-training: {batch: 64, epochs: 2}
-score: {seeds: 2, epoch: 1}
-select: {prune: 0.8, cutoff: 0.1, strata: 10}
-coverage: {queries: 100}
-evaluation: {methods: [full, random, ccs], seeds: 2}
-"""
-
-
 Look = Callable[[], Any]

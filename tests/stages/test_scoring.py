@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.materialize import materialize, materialize_all
+from coreset.corpus import pieces
 from coreset.corpus.described import describe_points
 from coreset.corpus.pieces import pieces_of
 from coreset.corpus.split import SnapshotSet
@@ -20,6 +22,7 @@ from coreset.errors import DataError, WorkError
 from coreset.learning.network import load
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages import scoring
+from coreset.stages.rows import select_file
 from coreset.stages.scoring import Scoring, read_field
 from coreset.stages.training import Length, Training
 
@@ -75,6 +78,19 @@ def test_scores_do_not_depend_on_how_the_grid_is_cut(
     monkeypatch.setattr(scoring, "_CHUNK", 2 * scoring._BLOCK)
     again = materialize(Scoring(points, DESCRIPTOR, tuple(models)), root=tmp_path, executor=SerialExecutor())
     assert again.shards == scores.shards
+
+
+def test_a_field_that_is_zero_everywhere_is_stored_and_taken_by_select(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "PIECE", 20)
+    group = zarr.open_group(tmp_path / "scores.zarr", mode="w", zarr_format=3)
+    field = scoring.new_field(group, "score", (6, 5, 4))
+    for plane in range(6):
+        field[plane : plane + 1] = np.zeros((1, 5, 4), np.float32)
+    assert len(list((tmp_path / "scores.zarr" / "score" / "c").iterdir())) == 6
+    figures = select_file(tmp_path / "scores.zarr", tmp_path / "rows.parquet", method="grand", prune="0.5", seed=0)
+    assert (figures["total"], figures["kept"]) == (120, 60)
 
 
 def test_describing_ahead_changes_no_score(points: SnapshotSet, made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
