@@ -537,11 +537,6 @@ def verify(destination: Path, as_json: bool) -> None:
         click.echo(f"{destination}: {len(files)} files and {rows:,} rows are as the manifest states.")
 
 
-<<<<<<< HEAD
-@contextmanager
-def _executor(job: Job | None, workers: int | None = None) -> Iterator[RayExecutor]:
-    """Ray as the job says, or local with so many workers; what it prints itself goes to stderr, for it is no result."""
-=======
 @main.command()
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("destination", metavar="DEST")
@@ -589,8 +584,9 @@ def import_(index: Path, corpus: str, out: Path) -> None:
     click.echo(f"{_shown(destination)}: {rows:,} rows")
 
 
-def _executor(job: Job | None) -> RayExecutor:
->>>>>>> eff29df151bb642c93e004ddf882573c8e4d60e3
+@contextmanager
+def _executor(job: Job | None, workers: int | None = None) -> Iterator[RayExecutor]:
+    """Ray as the job says, or local with so many workers; what it prints itself goes to stderr, for it is no result."""
     from coreset.distributed.executor import RayExecutor
     from coreset.progress import progress_on
 

@@ -9,11 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
 from coreset.artifacts.executor import Executor, SerialExecutor
-from coreset.artifacts.manifest import MANIFEST, TIMINGS, Artifact, shard_record, software, write_manifest
-=======
-from coreset.artifacts.executor import Executor
 from coreset.artifacts.manifest import (
     MANIFEST,
     TIMINGS,
@@ -24,7 +20,6 @@ from coreset.artifacts.manifest import (
     write_manifest,
 )
 from coreset.artifacts.remote import Location, RemotePath, in_parallel, keep_json
->>>>>>> eff29df151bb642c93e004ddf882573c8e4d60e3
 from coreset.artifacts.stage import Context, Part, Stage, forget_peak_memory, peak_memory, timed
 from coreset.atomic import TEMPORARY, remove, replacing
 from coreset.errors import WorkError
@@ -234,7 +229,7 @@ def materialize_all(stages: Sequence[Stage], *, root: Location, executor: Execut
 class Store:
     """Materializes into one folder; stages of one part in this process, as starting others would gain nothing."""
 
-    root: Path
+    root: Location
     executor: Executor
 
     def __call__(self, stages: Sequence[Stage]) -> list[Artifact]:

@@ -133,15 +133,9 @@ class Dataset:
 
         return dataset_on_any_ray(_Reader(self, descriptor), self.files)
 
-<<<<<<< HEAD
-    def rows(self, file: Path, columns: list[str] | None = None) -> pa.Table:
-        """The rows of one of the files as it holds them, or some of their columns."""
-        schemas = rows_schema(None), rows_schema(self.descriptor.length)
-        return self._table(file, *schemas, nullable=("score", "stratum"), columns=columns)
-=======
     def rows(self, file: Path, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None) -> pa.Table:
         """The rows of one of the files as it holds them, or some of their columns, or of some row groups alone."""
-        schemas = rows_schema(None), rows_schema(self._descriptor.length)
+        schemas = rows_schema(None), rows_schema(self.descriptor.length)
         return self._table(file, *schemas, nullable=("score", "stratum"), columns=columns, groups=groups)
 
     def described(self, file: Path) -> pa.Table:
@@ -154,7 +148,7 @@ class Dataset:
         Raises DataError for a snapshot that is not there, or an index beyond its grid.
         """
         encoded = snapshots.dictionary_encode().unify_dictionaries().combine_chunks()
-        numbers, features = encoded.indices.to_numpy(), np.empty((len(index), self._descriptor.length), np.float32)
+        numbers, features = encoded.indices.to_numpy(), np.empty((len(index), self.descriptor.length), np.float32)
         for number, name in enumerate(encoded.dictionary.to_pylist()):
             rows = np.flatnonzero(numbers == number)
             snapshot = self._snapshot(name, self.path)
@@ -162,7 +156,6 @@ class Dataset:
                 raise DataError(f"{self.path}: {name}: expected grid indices below {snapshot.points}, found others.")
             features[rows] = self._features(snapshot, index[rows])
         return features
->>>>>>> eff29df151bb642c93e004ddf882573c8e4d60e3
 
     def _table(self, path: Path, *schemas: pa.Schema, **how: Any) -> pa.Table:
         if not path.is_file():
@@ -172,13 +165,7 @@ class Dataset:
     def runs(self, file: Path, rows: pa.Table) -> Iterator[tuple[Snapshot, pa.Table]]:
         """The rows of each snapshot of a file. Raises DataError where their indices do not ascend within its grid."""
         for name, first, stop in runs_of(rows.column("snapshot")):
-<<<<<<< HEAD
-            snapshot, some = self.known.get(name), rows.slice(first, stop - first)
-            if snapshot is None:
-                raise DataError(f"{file}: expected snapshots of {SNAPSHOTS}, found {name[:80]!r}, which is not there.")
-=======
             snapshot, some = self._snapshot(name, file), rows.slice(first, stop - first)
->>>>>>> eff29df151bb642c93e004ddf882573c8e4d60e3
             index = some.column("index").to_numpy()
             if (np.diff(index) <= 0).any():
                 raise DataError(f"{file}: {name}: expected ascending, distinct grid indices, found others.")
@@ -189,9 +176,9 @@ class Dataset:
             yield snapshot, some
 
     def _snapshot(self, name: str, file: Path) -> Snapshot:
-        if name not in self._known:
+        if name not in self.known:
             raise DataError(f"{file}: expected snapshots of {SNAPSHOTS}, found {name[:80]!r}, which is not there.")
-        return self._known[name]
+        return self.known[name]
 
     def _read(self, file: Path, descriptor: bool) -> pa.Table:
         table = self.rows(file)
@@ -203,33 +190,20 @@ class Dataset:
 
     def _described(self, file: Path, table: pa.Table) -> Iterator[pa.Array]:
         if not table.num_rows:
-            yield pa.FixedSizeListArray.from_arrays(pa.array([], pa.float32()), self._descriptor.length)
+            yield pa.FixedSizeListArray.from_arrays(pa.array([], pa.float32()), self.descriptor.length)
         for snapshot, rows in self.runs(file, table):
             features = self._features(snapshot, rows.column("index").to_numpy())
-            yield pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), self._descriptor.length)
+            yield pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), self.descriptor.length)
 
     def _features(self, snapshot: Snapshot, index: np.ndarray) -> np.ndarray:
         from coreset.numerics.descriptors import describe
         from coreset.numerics.grids import grid_points
 
-<<<<<<< HEAD
-        settings = self.descriptor
-        if not table.num_rows:
-            yield pa.FixedSizeListArray.from_arrays(pa.array([], pa.float32()), settings.length)
-        for snapshot, rows in self.runs(file, table):
-            points = grid_points(snapshot.cell, snapshot.grid, rows.column("index").to_numpy())
-            try:
-                features = describe(points, snapshot.cell, snapshot.positions, snapshot.numbers, settings).features
-            except RequestError as error:
-                raise DataError(f"{self.path / SNAPSHOTS}: {snapshot.name}: {brief(error)}.") from None
-            yield pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), settings.length)
-=======
         points = grid_points(snapshot.cell, snapshot.grid, index)
         try:
-            return describe(points, snapshot.cell, snapshot.positions, snapshot.numbers, self._descriptor).features
+            return describe(points, snapshot.cell, snapshot.positions, snapshot.numbers, self.descriptor).features
         except RequestError as error:
             raise DataError(f"{self.path / SNAPSHOTS}: {snapshot.name}: {brief(error)}.") from None
->>>>>>> eff29df151bb642c93e004ddf882573c8e4d60e3
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64
 
 from coreset.artifacts.manifest import Artifact
-from coreset.artifacts.stage import Context, Part, Stage
+from coreset.artifacts.stage import Context, FindShard, Part, Stage
 from coreset.corpus.point_set import Piece, PointSet
 from coreset.numerics.duplicates import hash_rows
 from coreset.numerics.nearest import PIECE, Centred, centred_queries, lower_to_nearest, pieces_of
@@ -218,7 +218,7 @@ class Scan(Stage):
     def _asked(self) -> _Asked:
         return _Asked.of(self)
 
-    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
         counts = np.sum([record["figures"]["levels"] for record in records], axis=0)
         return {"points": self.points.points, "sizes": np.cumsum(counts[::-1]).tolist()}
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coreset.artifacts.manifest import Artifact
-from coreset.artifacts.stage import Context, Part, Stage
+from coreset.artifacts.stage import Context, FindShard, Part, Stage
 from coreset.corpus.described_set import DescribedSet
 from coreset.corpus.kept import batches_of, write_kept
 from coreset.corpus.point_set import PointSet
@@ -174,5 +174,5 @@ class AddedPoints(Stage):
             if len(index):
                 yield self.train.snapshots[number].digest, Selected(index, None, np.ones(len(index)), None)
 
-    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
         return {"kept": sum(record["figures"]["kept"] for record in records)}

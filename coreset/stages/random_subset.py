@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from coreset.artifacts.manifest import Artifact, inside
-from coreset.artifacts.stage import Context, Part, Stage
+from coreset.artifacts.manifest import Artifact
+from coreset.artifacts.stage import Context, FindShard, Part, Stage
 from coreset.corpus.point_set import PointSet
 from coreset.stages.asked import Drawn
 from coreset.stages.audit import scale_of
@@ -74,7 +74,7 @@ class RandomSubset(Stage):
         scale = scale_of(queries, self.scaling)
         return queries.features / scale, scale
 
-    def figures(self, shared: Any, records: Iterable[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    def figures(self, shared: Any, records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
         return {"points": sum(record["figures"]["drawn"] for record in records)}
 
 
@@ -100,8 +100,6 @@ _EXACT = 2**22
 
 def random_distances(artifact: Artifact) -> np.ndarray:
     """The distance of each query to the subset."""
-    shards = [
-        np.load(inside(artifact.folder, next(iter(each["files"]))), allow_pickle=False) for each in artifact.shards
-    ]
+    shards = [np.load(artifact.path(each["name"]), allow_pickle=False) for each in artifact.shards]
     least: np.ndarray = np.minimum.reduce(shards)
     return least
