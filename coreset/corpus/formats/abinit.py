@@ -55,7 +55,7 @@ def read(file: File, checks: Checks) -> Reading:
         raise DataError(f"{file}, nelect: expected a number of electrons, found {electrons}")
     # ABINIT writes a constant in place of an energy that it does not know.
     energy = energy if energy is not None and abs(energy) < 1e9 else None
-    return Reading(density, [("nelect", electrons)], energy, source)
+    return Reading(density, [("nelect", electrons)], energy=energy, source=source)
 
 
 def _structure(dataset: Any, file: File) -> Structure:

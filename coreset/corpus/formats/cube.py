@@ -60,9 +60,8 @@ def read(file: File, checks: Checks) -> Reading:
     stated = [
         ("the second column of the atoms", float(header.charges.sum())),
         ("the nuclear charges", float(header.numbers.sum())),
-        ("the nearest whole number", float(max(1, round(density.integral())))),
     ]
-    return Reading(density, stated, None, source)
+    return Reading(density, stated, certain=False, source=source)
 
 
 def _header(text: Text) -> CubeHeader:

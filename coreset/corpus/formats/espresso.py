@@ -67,7 +67,7 @@ def read(file: File, checks: Checks) -> Reading:
         coefficients = components[0] + components[1]
     density = Density(structure, str(file), checks)
     density.add(_field(indices, coefficients, gamma, structure.grid).ravel())
-    return Reading(density, [(f"nelec in {SCHEMA}", electrons)], energy, source)
+    return Reading(density, [(f"nelec in {SCHEMA}", electrons)], energy=energy, source=source)
 
 
 def _schema(file: File, source: dict[str, str]) -> tuple[Structure, float, float | None]:

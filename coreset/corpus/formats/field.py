@@ -24,6 +24,9 @@ MOST_POINTS = 1 << 33
 ROUNDING = 1e-12
 """Fractional coordinates that are less below 0 count as 0: the inverse of a skewed cell rounds."""
 
+WHOLE = 0.1
+"""Electrons by which an integral may miss the whole number that it is taken for where no file states one."""
+
 RINGING = 1e-2
 """Where no floor is given, the part of the largest density by which one may lie below 0."""
 
@@ -127,14 +130,15 @@ class Reading:
     """What was read of one density.
 
     Attributes:
-        stated: numbers of electrons that the files state, of which the integral must be one, each with where it stands;
-            none where they state none, and the integral must be a whole number.
+        stated: numbers of electrons that the files state, of which the integral must be one, each with where it stands.
+        certain: whether it must; else any whole number will do.
         energy: Ha.
         source: SHA-256 of each file that was read, by its name.
     """
 
     density: Density
     stated: Sequence[tuple[str, float]] = ()
+    certain: bool = True
     energy: float | None = None
     source: Mapping[str, str] = field(default_factory=dict)
 
@@ -147,7 +151,7 @@ class Reading:
             DataError: the density does not integrate to its electrons, or lies below the floor.
         """
         structure = self.density.structure
-        electrons = _electrons(self.density.integral(), self.stated, path, checks)
+        electrons = self._electrons(self.density.integral(), path, checks)
         density = self.density.finish()
         fractions = structure.positions @ np.linalg.inv(structure.cell)
         outside = ((fractions < -ROUNDING) | (fractions >= 1.0)).any(axis=1)
@@ -170,16 +174,17 @@ class Reading:
         )
         return snapshot, density
 
-
-def _electrons(integral: float, stated: Sequence[tuple[str, float]], path: str, checks: Checks) -> float:
-    """The stated number that the density integrates to; the nearest whole number where none is stated."""
-    whole = [("the nearest whole number, for no file states one", float(max(1, round(integral))))]
-    for _, electrons in stated or whole:
-        if electrons > 0.0 and abs(integral - electrons) <= checks.electron_tolerance * electrons:
-            return electrons
-    expected = " or ".join(f"{electrons:g} ({where})" for where, electrons in stated or whole)
-    raise DataError(
-        f"{path}: the density integrates to {integral:.6f} electrons, expected {expected}; the relative difference "
-        f"exceeds electron_tolerance = {checks.electron_tolerance:g}: a value is wrong or the files do not belong "
-        "together; compute it again, or raise the tolerance"
-    )
+    def _electrons(self, integral: float, path: str, checks: Checks) -> float:
+        """The number of electrons that the density integrates to: a stated one, else the nearest whole one."""
+        candidates = [(where, electrons, np.inf) for where, electrons in self.stated]
+        if not self.certain:
+            candidates.append(("the nearest whole number", max(1.0, float(round(integral))), WHOLE))
+        for _, electrons, most in candidates:
+            if electrons > 0.0 and abs(integral - electrons) <= min(checks.electron_tolerance * electrons, most):
+                return electrons
+        expected = " or ".join(f"{electrons:g} ({where})" for where, electrons, _ in candidates)
+        raise DataError(
+            f"{path}: the density integrates to {integral:.6f} electrons, expected {expected} within "
+            f"electron_tolerance = {checks.electron_tolerance:g}: a value is wrong or the files do not belong together; "
+            "compute it again, raise the tolerance, or put the file that states the number beside it"
+        )

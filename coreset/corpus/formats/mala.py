@@ -64,7 +64,7 @@ def read(file: File, checks: Checks) -> Reading:
     values = np.frombuffer(content, dtype=kind, offset=_begin(content)).astype(np.float64) * BOHR**3
     density = Density(structure, str(file), checks, order="F" if fortran else "C")
     density.add(values)
-    return Reading(density, stated, None, source)
+    return Reading(density, stated, certain=bool(stated), source=source)
 
 
 def _is_density(shape: tuple[int, ...]) -> bool:

@@ -53,7 +53,7 @@ def read(file: File, checks: Checks) -> Reading:
     structure, values, stated = _parse(content, file)
     density = Density(structure, str(file), checks)
     density.add(values / structure.volume)
-    return Reading(density, stated, None, {file.stored: digest})
+    return Reading(density, stated, certain=bool(stated), source={file.stored: digest})
 
 
 def _parse(content: bytes, file: File) -> tuple[Structure, Float64[np.ndarray, " n"], list[tuple[str, float]]]:

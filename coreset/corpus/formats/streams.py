@@ -123,7 +123,7 @@ class Stream:
     def __init__(self, raw: BinaryIO) -> None:
         self._stored = _Hashed(raw)
         buffered = io.BufferedReader(self._stored, HEAD)
-        self._content = _expand(buffered, buffered.peek(8)[:8])
+        self._content = _expand(cast(BinaryIO, buffered), buffered.peek(8)[:8])
 
     def read(self, size: int = -1) -> bytes:
         """So many bytes, fewer at the end; all that is left by default."""
@@ -245,7 +245,7 @@ def _damage(place: str, error: Exception) -> DataError:
     return DataError(f"{place}: cannot be decompressed, for it is damaged ({brief(error)}); copy it again")
 
 
-def _expand(stored: io.BufferedReader, start: bytes) -> BinaryIO:
+def _expand(stored: BinaryIO, start: bytes) -> BinaryIO:
     kind = next((suffix for suffix, magic in COMPRESSIONS.items() if start.startswith(magic)), None)
     if kind == ".gz":
         return cast(BinaryIO, gzip.GzipFile(fileobj=stored))

@@ -79,7 +79,7 @@ def read(file: File, checks: Checks) -> Reading:
             (f"the cores: the nuclear charges less the {valence:g} of {place}", total - valence),
             ("the nuclear charges", total),
         ]
-    return Reading(density, stated, None, source)
+    return Reading(density, stated, certain=bool(stated), source=source)
 
 
 def _structure(text: Text, file: File) -> Structure:
