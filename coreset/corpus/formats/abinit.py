@@ -75,4 +75,4 @@ def _structure(dataset: Any, file: File) -> Structure:
             raise DataError(f"{file}: expected the dimension {name} of a density, found none; set prtden 1")
         grid.append(len(dataset.dimensions[name]))
     numbers = charges[species.astype(np.int64) - 1].astype(np.int64)
-    return Structure(cell, numbers, atoms @ cell, (grid[0], grid[1], grid[2]), str(file))
+    return Structure.fractional(cell, numbers, atoms, (grid[0], grid[1], grid[2]), str(file))

@@ -15,9 +15,6 @@ from coreset.corpus.naming import Naming
 from coreset.corpus.snapshot import Snapshot, content_digest
 from coreset.errors import DataError
 
-HARTREE = 27.211386245981
-"""Electronvolt; CODATA 2022."""
-
 MOST_POINTS = 1 << 33
 """Of a grid; one of 2000³ is below it, a damaged header mostly above."""
 
@@ -55,6 +52,19 @@ class Structure:
             raise DataError(f"{self.place}: expected atoms, found none")
         if min(self.grid) < 1 or math.prod(self.grid) > MOST_POINTS:
             raise DataError(f"{self.place}: expected a grid of at most {MOST_POINTS:,} points, found {self.grid}")
+
+    @staticmethod
+    def fractional(
+        cell: Float64[np.ndarray, "3 3"],
+        numbers: Int64[np.ndarray, " a"],
+        fractions: Float64[np.ndarray, "a 3"],
+        grid: tuple[int, int, int],
+        place: str,
+    ) -> "Structure":
+        """With the atoms at fractions of the lattice vectors."""
+        with np.errstate(invalid="ignore", over="ignore"):  # it is found below
+            positions = fractions @ cell
+        return Structure(cell, numbers, positions, grid, place)
 
     @property
     def points(self) -> int:
@@ -151,8 +161,8 @@ class Reading:
             DataError: the density does not integrate to its electrons, or lies below the floor.
         """
         structure = self.density.structure
-        electrons = self._electrons(self.density.integral(), path, checks)
         density = self.density.finish()
+        electrons = self._electrons(self.density.integral(), path, checks)
         fractions = structure.positions @ np.linalg.inv(structure.cell)
         outside = ((fractions < -ROUNDING) | (fractions >= 1.0)).any(axis=1)
         positions = structure.positions.copy()
@@ -185,6 +195,6 @@ class Reading:
         expected = " or ".join(f"{electrons:g} ({where})" for where, electrons, _ in candidates)
         raise DataError(
             f"{path}: the density integrates to {integral:.6f} electrons, expected {expected} within "
-            f"electron_tolerance = {checks.electron_tolerance:g}: a value is wrong or the files do not belong together; "
-            "compute it again, raise the tolerance, or put the file that states the number beside it"
+            f"electron_tolerance = {checks.electron_tolerance:g}: a value is wrong or the files are of different "
+            "calculations; compute it again, raise the tolerance, or put the file that states the number beside it"
         )

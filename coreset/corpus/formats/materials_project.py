@@ -86,11 +86,8 @@ def _parse(content: bytes, file: File) -> tuple[Structure, Float64[np.ndarray, "
             f"({type(error).__name__}: {brief(error)}); download it again"
         ) from None
     values, grid = _values(total, content, runs, file)
-    return (
-        Structure(cell / BOHR, np.array(numbers, dtype=np.int64), fractions @ cell / BOHR, grid, str(file)),
-        values,
-        stated,
-    )
+    structure = Structure.fractional(cell / BOHR, np.array(numbers, dtype=np.int64), fractions, grid, str(file))
+    return structure, values, stated
 
 
 def _number(site: Any) -> int:

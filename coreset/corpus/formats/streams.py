@@ -152,6 +152,19 @@ class _Hashed(io.RawIOBase):
         return len(content)
 
 
+class _Member(tarfile.TarInfo):
+    """TarFile takes a header that is damaged or missing for the end, and would leave out what follows."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Member":
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.HeaderError as error:
+            if type(error).__name__ == "EOFHeaderError":  # the mark of the end
+                raise
+            raise tarfile.ReadError(f"{error} at byte {archive.offset}, before the end is marked") from None
+
+
 class _Zstandard(io.RawIOBase):
     """The library's own reader takes a file that ends too early for a whole one."""
 
@@ -266,7 +279,8 @@ def _archive(path: Path) -> Iterator[tarfile.TarFile]:
     with path.open("rb") as raw:
         compressed = raw.read(8).startswith(tuple(COMPRESSIONS.values()))
         raw.seek(0)
-        with tarfile.open(fileobj=Stream(raw) if compressed else raw, mode="r|" if compressed else "r:") as archive:  # type: ignore[call-overload]
+        stream: Any = Stream(raw) if compressed else raw
+        with tarfile.open(fileobj=stream, mode="r|" if compressed else "r:", tarinfo=_Member) as archive:  # type: ignore[call-overload]
             yield archive
 
 

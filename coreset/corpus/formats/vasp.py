@@ -24,7 +24,7 @@ from coreset.corpus.formats.streams import HEAD, File
 from coreset.corpus.formats.text import Text
 from coreset.errors import DataError, RequestError
 
-NAMED = re.compile(r"CHG|AECCAR")
+NAMED = re.compile(r"CHGCAR|AECCAR|^CHG")
 """What the name of such a file contains."""
 
 OTHERS = re.compile(r"^(LOCPOT|ELFCAR|PARCHG)")
