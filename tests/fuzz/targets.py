@@ -1,7 +1,8 @@
 """Every reader of the package."""
 
+import formats
 import records
 import stores
 import texts
 
-TARGETS = {target.name: target for module in (texts, stores, records) for target in module.TARGETS}
+TARGETS = {target.name: target for module in (texts, formats, stores, records) for target in module.TARGETS}

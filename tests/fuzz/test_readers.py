@@ -10,6 +10,7 @@ import pytest
 INPUTS = 150
 READERS = [
     *("cube", "cube-header", "sparc", "sparc-input", "job"),
+    *("chgcar", "tar", "plain-cube", "abinit", "espresso", "materials-project", "mala"),
     *("corpus-root", "corpus-array", "corpus-chunks", "kept", "checkpoint"),
     *("package-open", "package-verify", "package-restated", "manifest"),
     *("scores-npy", "scores-parquet", "scores-zarr", "run-record", "calibration", "evidence-sweep", "evidence-run"),
@@ -25,7 +26,7 @@ def fuzz() -> Iterator[Any]:
         import targets
 
         yield campaign, targets
-        for name in ("campaign", "mutations", "records", "samples", "stores", "targets", "texts"):
+        for name in ("campaign", "formats", "mutations", "records", "samples", "stores", "targets", "texts"):
             sys.modules.pop(name, None)
 
 

@@ -16,7 +16,7 @@ from coreset.corpus.checks import Checks
 from coreset.corpus.cube import BOHR
 from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.formats.field import Density, Reading, Structure
-from coreset.corpus.formats.libraries import require
+from coreset.corpus.formats.libraries import needed
 from coreset.corpus.formats.streams import File
 from coreset.errors import CoresetError, DataError, RequestError, brief
 
@@ -32,7 +32,7 @@ def recognises(head: bytes, name: str) -> bool:
     """Whether a file that begins so is an array of three axes, or of four with one value a point."""
     try:
         shape, _, kind = _header(head)
-    except (ValueError, EOFError):
+    except Exception:  # NumPy's reader raises several kinds
         return False
     return _is_density(shape) and kind.kind == "f"
 
@@ -113,7 +113,9 @@ def _atoms(file: File, shape: tuple[int, ...], source: dict[str, str]) -> tuple[
             cell, numbers, positions = atoms["cell"], atoms["numbers"], atoms["positions"]
         else:
             suffix = "." + other.name.rsplit(".", 1)[-1].lower()
-            found = require("ase.io").read(io.StringIO(text), format=FORMATS[suffix])
+            with needed("ase"):
+                from ase.io import read as read_atoms
+            found: Any = read_atoms(io.StringIO(text), format=FORMATS[suffix])
             cell, numbers, positions = found.cell.array, found.numbers, found.positions
             electrons = _ELECTRONS.search(text) if FORMATS[suffix] == "espresso-out" else None
             stated = float(electrons[1]) if electrons else None

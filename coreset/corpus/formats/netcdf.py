@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from coreset.corpus.formats.libraries import require
+from coreset.corpus.formats.libraries import needed
 from coreset.corpus.formats.streams import File
 from coreset.errors import CoresetError, DataError, brief
 
@@ -17,10 +17,11 @@ def contents(file: File) -> Iterator[tuple[Any, dict[str, str]]]:
         RequestError: netCDF4 is not installed.
         DataError: also for whatever the library raises while the data set is read.
     """
-    library = require("netCDF4")
+    with needed("netCDF4"):
+        import netCDF4
     content, digest = file.read()
     try:
-        with library.Dataset(file.name, memory=content) as dataset:
+        with netCDF4.Dataset(file.name, memory=content) as dataset:
             dataset.set_auto_mask(False)
             yield dataset, {file.stored: digest}
     except CoresetError:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from coreset.corpus.formats.libraries import require
+from coreset.corpus.formats.libraries import needed
 from coreset.errors import DataError, brief
 
 HEAD = 65_536
@@ -169,8 +169,10 @@ class _Zstandard(io.RawIOBase):
     """The library's own reader takes a file that ends too early for a whole one."""
 
     def __init__(self, stored: BinaryIO) -> None:
-        self._stored, self._library = stored, require("zstandard")
-        self._frame, self._ready, self._behind = self._library.ZstdDecompressor().decompressobj(), b"", b""
+        with needed("zstandard"):
+            import zstandard
+        self._stored, self._decompressor = stored, zstandard.ZstdDecompressor()
+        self._frame, self._ready, self._behind = self._decompressor.decompressobj(), b"", b""
 
     def readable(self) -> bool:
         return True
@@ -181,7 +183,7 @@ class _Zstandard(io.RawIOBase):
                 self._behind = self._frame.unused_data or self._stored.read(16_384)
                 if not self._behind:
                     return 0
-                self._frame = self._library.ZstdDecompressor().decompressobj()
+                self._frame = self._decompressor.decompressobj()
             stored, self._behind = self._behind or self._stored.read(16_384), b""
             if not stored:
                 raise EOFError("the compressed data end too early")
@@ -267,7 +269,9 @@ def _expand(stored: BinaryIO, start: bytes) -> BinaryIO:
     if kind == ".bz2":
         return cast(BinaryIO, bz2.BZ2File(stored))
     if kind == ".lz4":
-        return cast(BinaryIO, require("lz4.frame").LZ4FrameFile(stored))
+        with needed("lz4"):
+            import lz4.frame
+        return cast(BinaryIO, lz4.frame.LZ4FrameFile(stored))
     if kind == ".zst":
         return io.BufferedReader(_Zstandard(stored), HEAD)
     return stored
@@ -280,7 +284,7 @@ def _archive(path: Path) -> Iterator[tarfile.TarFile]:
         compressed = raw.read(8).startswith(tuple(COMPRESSIONS.values()))
         raw.seek(0)
         stream: Any = Stream(raw) if compressed else raw
-        with tarfile.open(fileobj=stream, mode="r|" if compressed else "r:", tarinfo=_Member) as archive:  # type: ignore[call-overload]
+        with tarfile.TarFile.open(fileobj=stream, mode="r|" if compressed else "r:", tarinfo=_Member) as archive:  # type: ignore[call-overload]
             yield archive
 
 

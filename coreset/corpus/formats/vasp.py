@@ -30,7 +30,7 @@ NAMED = re.compile(r"CHGCAR|AECCAR|^CHG")
 OTHERS = re.compile(r"^(LOCPOT|ELFCAR|PARCHG)")
 """Names of other fields in the same format."""
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _VECTOR = rf"[ \t]*{_NUMBER}(?:[ \t]+{_NUMBER}){{2}}[ \t]*\r?\n"
 _POSCAR = re.compile(
     rf"[^\n]*\n[ \t]*{_NUMBER}(?:[ \t]+{_NUMBER}){{0,2}}[^\n]*\n{_VECTOR}{_VECTOR}{_VECTOR}[ \t]*[A-Z\d]".encode()
@@ -231,7 +231,7 @@ def _floats(text: Text, allowed: tuple[int, ...], what: str) -> np.ndarray:
     # Behind an atom may stand T T F and its label.
     numbers = words[:3] if len(words) > 3 and 4 in allowed else words
     plain = len(words) in allowed and all(re.fullmatch(_NUMBER, word, re.ASCII) for word in numbers)
-    values = np.array([float(word.replace("D", "E").replace("d", "e")) for word in numbers]) if plain else np.array([])
+    values = np.array([float(word) for word in numbers]) if plain else np.array([])
     if not plain or not (np.abs(values) < 1e9).all():
         raise RequestError(f"{_place(text)}: expected {what}, found {line.strip()[:80]!r}")
     return values
