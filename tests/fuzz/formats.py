@@ -219,7 +219,8 @@ def _write_project(folder: Path) -> None:
 
 
 def _project_says(folder: Path) -> tuple[Any, Any, Any, Any]:
-    tree = json.loads((folder / "mp-1.json").read_bytes())
+    text = re.sub(rb"\[{40,}\]{40,}", b"[]", (folder / "mp-1.json").read_bytes())  # too deep for any reader
+    tree = json.loads(text)
     tree = tree if "poscar" in tree or "structure" in tree else tree["data"]
     structure = tree["poscar"]["structure"]
     cell = np.array(structure["lattice"]["matrix"], dtype=float) / BOHR

@@ -25,13 +25,16 @@ from scipy import fft
 from coreset.corpus.checks import Checks
 from coreset.corpus.elements import number_of
 from coreset.corpus.formats.field import Density, Reading, Structure
-from coreset.corpus.formats.netcdf import contents, variable
+from coreset.corpus.formats.netcdf import contents
 from coreset.corpus.formats.streams import File
 from coreset.errors import DataError, RequestError, brief
 
 NAMED = re.compile(r"^charge-density\.(dat|hdf5)$")
 
 SCHEMA = "data-file-schema.xml"
+
+REAL = 1e-6
+"""Of the largest density, the largest imaginary part that rounding may leave."""
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -66,7 +69,7 @@ def read(file: File, checks: Checks) -> Reading:
     if len(components) == 2 and _origin(indices, components[0], file) * structure.volume < 0.999 * electrons:
         coefficients = components[0] + components[1]
     density = Density(structure, str(file), checks)
-    density.add(_field(indices, coefficients, gamma, structure.grid).ravel())
+    density.add(_field(indices, coefficients, gamma, structure.grid, file).ravel())
     return Reading(density, [(f"nelec in {SCHEMA}", electrons)], energy=energy, source=source)
 
 
@@ -139,10 +142,12 @@ def _fortran(file: File, source: dict[str, str]) -> Coefficients:
     if len(records) < 4 or [len(each) for each in records[:2]] != [12, 72]:
         raise DataError(f"{file}: expected records of 12 and 72 bytes, Miller indices and coefficients; found others")
     gamma, count, components = (int(n) for n in np.frombuffer(records[0], dtype="<i4"))
-    expected = [12, 72, 12 * count, *[16 * count] * components]
     found = [len(each) for each in records]
-    if found != expected:
-        raise DataError(f"{file}: expected records of {expected} bytes, found {found[:8]}; copy it again")
+    if components not in (1, 2, 4) or found != [12, 72, 12 * count, *[16 * count] * components]:
+        raise DataError(
+            f"{file}: expected {count} G with three indices and {components} components, found records of {found[:8]} "
+            "bytes; copy it again"
+        )
     indices = np.frombuffer(records[2], dtype="<i4").reshape(count, 3).astype(np.int64)
     fields = [np.frombuffer(record, dtype="<c16").astype(np.complex128) for record in records[3:]]
     return bool(gamma), np.frombuffer(records[1], dtype="<f8").reshape(3, 3), indices, fields
@@ -163,17 +168,17 @@ def _records(content: bytes, file: File) -> Iterator[memoryview]:
 
 
 def _hdf5(file: File, source: dict[str, str]) -> Coefficients:
-    with contents(file) as (dataset, digest):
-        source.update(digest)
-        gamma = str(dataset.getncattr("gamma_only")).strip().upper().strip(".") == "TRUE"
-        miller = variable(dataset, "MillerIndices", file, 2)
-        reciprocal = np.array([np.asarray(miller.getncattr(f"bg{axis}"), dtype=np.float64) for axis in (1, 2, 3)])
-        indices = np.asarray(miller[...]).astype(np.int64)
-        names = ["rhotot_g", *[name for name in ("rhodiff_g", "m_x", "m_y", "m_z") if name in dataset.variables]]
-        pairs = [np.asarray(variable(dataset, name, file, 1)[...], dtype=np.float64) for name in names]
-    if indices.shape[1] != 3 or any(len(pair) != 2 * len(indices) for pair in pairs):
+    found = contents(file, "MillerIndices", "rhotot_g", "rhodiff_g", "m_x", "m_y", "m_z")
+    source[file.stored] = found.digest
+    gamma = str(found.attributes.get("gamma_only")).strip().upper().strip(".") == "TRUE"
+    indices = found.array("MillerIndices", 2).astype(np.int64)
+    names = ["rhotot_g", *[name for name in ("rhodiff_g", "m_x", "m_y", "m_z") if name in found.arrays]]
+    pairs = [found.array(name, 1).astype(np.float64) for name in names]
+    vectors = [found.attributes.get(f"MillerIndices.bg{axis}") for axis in (1, 2, 3)]
+    whole = all(isinstance(vector, list) and len(vector) == 3 for vector in vectors)
+    if not whole or indices.shape[1] != 3 or any(len(pair) != 2 * len(indices) for pair in pairs):
         raise DataError(f"{file}: expected three indices and one coefficient for each G, found other numbers of them")
-    return gamma, reciprocal, indices, [pair.view(np.complex128) for pair in pairs]
+    return gamma, np.array(vectors, dtype=np.float64), indices, [pair.view(np.complex128) for pair in pairs]
 
 
 def _check(structure: Structure, reciprocal: Any, indices: Int64[np.ndarray, "g 3"], file: File) -> None:
@@ -200,13 +205,24 @@ def _field(
     coefficients: Complex128[np.ndarray, " g"],
     gamma: bool,
     grid: tuple[int, int, int],
+    file: File,
 ) -> np.ndarray:
-    """f(r) = Σ f̂(G) exp(iG·r) on the grid, which is real."""
+    """f(r) = Σ f̂(G) exp(iG·r) on the grid, which is real. Raises DataError where it is not."""
     spectrum = np.zeros(grid, dtype=np.complex128)
-    i, j, k = indices.T
-    spectrum[i, j, k] = coefficients
+    place = np.ravel_multi_index(tuple(indices.T), grid, mode="wrap")
+    mirror = np.ravel_multi_index(tuple(-indices.T), grid, mode="wrap")
+    twice = len(np.unique(place)) < len(place)
+    if twice or (gamma and np.isin(place, mirror[mirror != place]).any()):
+        raise DataError(f"{file}: expected each G once, found one twice; copy it again")
+    spectrum.flat[place] = coefficients
     if gamma:
-        spectrum[-i, -j, -k] = coefficients.conj()
+        spectrum.flat[mirror] = coefficients.conj()
         spectrum[0, 0, 0] = spectrum[0, 0, 0].real
-    field: np.ndarray = fft.ifftn(spectrum, norm="forward", overwrite_x=True).real
-    return field
+    field = fft.ifftn(spectrum, norm="forward", overwrite_x=True)
+    if not np.abs(field.imag).max() <= REAL * np.abs(field.real).max():
+        raise DataError(
+            f"{file}: expected the coefficients of a real density, f̂(−G) the conjugate of f̂(G), found others; "
+            "copy or compute it again"
+        )
+    real: np.ndarray = field.real
+    return real
