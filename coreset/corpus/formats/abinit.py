@@ -10,13 +10,14 @@ import numpy as np
 from coreset.corpus.checks import Checks
 from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.formats.field import Density, Reading, Structure
+from coreset.corpus.formats.libraries import needed
 from coreset.corpus.formats.netcdf import Contents, contents
 from coreset.corpus.formats.streams import File
 from coreset.errors import DataError
 
 NAMED = re.compile(r"_DEN\.nc$")
 
-_HEADER = ("primitive_vectors", "reduced_atom_positions", "atom_species", "atomic_numbers")
+_CRYSTAL = ("primitive_vectors", "reduced_atom_positions", "atom_species", "atomic_numbers")
 
 _MAGIC = (b"CDF\1", b"CDF\2", b"CDF\5", b"\x89HDF\r\n\x1a\n")
 
@@ -27,8 +28,9 @@ def recognises(head: bytes, name: str) -> bool:
 
 
 def check(file: File) -> None:
-    """Reads the header alone. Raises as `read`."""
-    _structure(contents(file, *_HEADER))
+    """Nothing, for to open the file takes as long as to read it. Raises RequestError where netCDF4 is missing."""
+    with needed("netCDF4"):
+        import netCDF4  # noqa: F401
 
 
 def read(file: File, checks: Checks) -> Reading:
@@ -38,7 +40,7 @@ def read(file: File, checks: Checks) -> Reading:
         RequestError: netCDF4 is not installed.
         DataError: the file is damaged, or lacks a variable.
     """
-    found = contents(file, *_HEADER, "density", "nelect", "etot")
+    found = contents(file, *_CRYSTAL, "density", "nelect", "etot")
     structure = _structure(found)
     values = found.array("density", 5)
     nx, ny, nz = structure.grid
