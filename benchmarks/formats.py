@@ -33,8 +33,8 @@ def rows(quick: bool) -> list[Row]:
         held -= apart("benchmarks.formats:read_chgcar", path=str(path))["peak"]
     stage = f"CHGCAR of {points}³ points, {size / 1e6:.0f} MB of text"
     note = (
-        f"to a checked float32 density with the file's SHA-256; the peer is pymatgen {pymatgen.core.__version__}, whose "
-        "compiled parser takes no checksum, sum or extremes."
+        f"to a checked float32 density with the file's SHA-256; the peer is pymatgen {pymatgen.core.__version__}, "
+        "whose compiled parser takes no checksum, sum or extremes."
     )
     return [
         row(stage, "rate of one core", size / ours * 60 / 1e9, unit="GB/min", at_least=1, note=note),

@@ -116,7 +116,7 @@ class Density:
         return self._sum * self.structure.volume / self.structure.points
 
     def finish(self) -> Float32[np.ndarray, "nx ny nz"]:
-        """The whole density.
+        """The whole density, in the memory that it was read into, whatever its order.
 
         Raises:
             DataError: a value lies below the floor.
@@ -128,7 +128,7 @@ class Density:
                 f"{self._path}, {self._place}: expected densities of at least {floor:g} e/Bohr³, found "
                 f"{self._lowest:g}; compute it again, or lower density_floor"
             )
-        return np.ascontiguousarray(self._flat.reshape(self.structure.grid, order=self._order))
+        return self._flat.reshape(self.structure.grid, order=self._order)
 
     def _point(self, index: int) -> str:
         point = np.unravel_index(self._done + index, self.structure.grid, order=self._order)
