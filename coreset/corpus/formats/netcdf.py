@@ -6,6 +6,7 @@ names, the sizes of all dimensions and the attributes as a `.npz`.
 
 import io
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -60,7 +61,9 @@ def contents(file: File, *names: str) -> Contents:
     with needed("netCDF4"):
         import netCDF4  # noqa: F401 - to be missed here, where it can be told
     content, digest = file.read()
-    made = subprocess.run([sys.executable, "-m", __name__, *names], input=content, capture_output=True)
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # a worker may have found the package by it alone
+    command = [sys.executable, "-m", __name__, *names]
+    made = subprocess.run(command, input=content, capture_output=True, env=here)
     if made.returncode:
         said = made.stderr.decode(errors="replace").strip().rsplit("\n", 1)[-1]
         found = f"status {made.returncode}" if made.returncode < 0 or not said else said
