@@ -62,11 +62,11 @@ page: $(VENV)/.test $(VENV)/.docs
 	$(BIN)/python docs/figures.py docs/figures $(wildcard $(SWEEPS:%=docs/sweeps/%.json.gz))
 	$(BIN)/python docs/results.py $(wildcard $(SWEEPS:%=docs/sweeps/%.json.gz)) $(patsubst %,--studies %,$(sort $(wildcard docs/sweeps/*-studies.json.gz))) $(patsubst %,--noise %,$(wildcard docs/sweeps/al-noise.json.gz)) > docs/results.md
 
-# What some tests run where it is there, and skip where it is not: a real browser, an engine for energies, network
-# namespaces, and Slurm.
+# What some tests run where it is there, and skip where it is not: a real browser, an engine for energies, a program
+# whose densities are read, network namespaces, and Slurm.
 system:
 	apt-get update --quiet
-	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends abinit abinit-data chromium chromium-driver iproute2 munge slurm-wlm
+	DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends abinit abinit-data chromium chromium-driver iproute2 munge quantum-espresso quantum-espresso-data slurm-wlm
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit("coreset needs Python 3.11 or newer, found " + sys.version) if sys.version_info < (3, 11) else 0'

@@ -23,7 +23,7 @@ from benchmarks.harness import ROOT, pinned
 from benchmarks.page import hardware, page, print_rows
 
 NAMES = (
-    *("gradient_norms", "precision", "descriptors", "training", "selection", "coverage", "extraction"),
+    *("gradient_norms", "precision", "descriptors", "training", "selection", "coverage", "extraction", "formats"),
     *("machine", "run", "growth", "plan", "endtoend", "load", "audit"),
 )
 RECORD = ROOT / "docs" / "performance.json"

@@ -92,7 +92,7 @@ def many(folder: str, count: int, edge: int) -> None:
         f"{number % 10}"
         for number in range(count)
     ]
-    source = Source([Named(name, number) for number, name in enumerate(items)], count * edge**3, partial(_made, edge))
+    source = Source([Named(name, number) for number, name in enumerate(items)], partial(_made, edge))
     with RayExecutor("local", "cpu", 2) as executor:
         ingest(source, Path(folder) / "many.zarr", executor)
 

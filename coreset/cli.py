@@ -288,8 +288,12 @@ def status(directory: Path, as_json: bool) -> None:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("destination", metavar="DEST", type=click.Path(path_type=Path))
 @click.option("--electron-tolerance", default=1e-3, show_default=True, help="Largest relative |∫ρ dV − N|.")
-@click.option("--density-floor", default=0.0, show_default=True, help="Smallest density allowed, e/Bohr³.")
-@click.option("--wrap", is_flag=True, help="Move atoms that lie outside the cell into it.")
+@click.option(
+    "--density-floor",
+    type=float,
+    help="Smallest density allowed, e/Bohr³.  [default: 0 for SPARC, −1% of the largest for others]",
+)
+@click.option("--wrap", is_flag=True, help="SPARC: move atoms that lie outside the cell into it.")
 @click.option(
     "--group",
     help="Regular expression on a name; its group is the trajectory. Of a table: a column.  [default: name without "
@@ -315,7 +319,7 @@ def ingest(
     source: Path,
     destination: Path,
     electron_tolerance: float,
-    density_floor: float,
+    density_floor: float | None,
     wrap: bool,
     group: str | None,
     temperature: str | None,
@@ -327,16 +331,16 @@ def ingest(
     test: float | None,
 ) -> None:
     """Raw files, a table, or a corpus to be re-sharded, into a corpus. Run again to resume."""
+    from coreset.corpus.checks import Checks
     from coreset.corpus.naming import GROUP, TEMPERATURE, Naming
-    from coreset.corpus.sparc import Checks
-    from coreset.corpus.store import SLAB_POINTS
+    from coreset.corpus.store import SLAB_POINTS, Corpus
+    from coreset.corpus.tables import is_table, open_table
     from coreset.session import absolute_output
     from coreset.stages.ingestion import ingest as write_corpus
     from coreset.stages.ingestion import open_source
 
     destination = absolute_output(destination, "DEST")
     if targets or features or split or task or test is not None:
-        from coreset.corpus.tables import open_table
         from coreset.stages.table_ingestion import Request, ingest_table
 
         if not targets:
@@ -349,14 +353,15 @@ def ingest(
         held = f"{table.rows:,} rows in {shards} shards, {layout.length} features, {learnt}"
         click.echo(f"{_shown(destination)}: {held}, digest {digest}")
         return
-    if source.suffix in (".parquet", ".npy"):
+    if source.suffix in (".parquet", ".npy") and is_table(str(source)):
         raise RequestError(f"{source}: expected --target COLUMN, what is to be learnt of a table, found none; name it.")
     checks = Checks(electron_tolerance, density_floor, wrap)
     naming = Naming(group or GROUP, temperature or TEMPERATURE)
     opened = open_source(source, checks, naming, fresh=bool(group or temperature or wrap))
     with _executor(None) as executor:
         digest = write_corpus(opened, destination, executor, inner=slab or SLAB_POINTS)
-    click.echo(f"{_shown(destination)}: {len(opened.items)} snapshots, {opened.points:,} points, digest {digest}")
+    points = sum(snapshot.points for snapshot in Corpus.open(destination).snapshots)
+    click.echo(f"{_shown(destination)}: {len(opened.items)} snapshots, {points:,} points, digest {digest}")
 
 
 @main.command()

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from coreset.artifacts.manifest import Artifact
+from coreset.corpus.checks import Checks
 from coreset.corpus.cube import write_cube
 from coreset.corpus.snapshot import Snapshot
-from coreset.corpus.sparc import Checks, list_snapshots, read_snapshot
+from coreset.corpus.sparc import list_snapshots, read_snapshot
 from coreset.corpus.store import Corpus
 from coreset.errors import RequestError, WorkError
 from coreset.folder import RunFolder

@@ -26,6 +26,9 @@ from coreset.atomic import write_bytes
 from coreset.corpus.elements import SYMBOLS
 from coreset.errors import DataError, RequestError
 
+BOHR = 0.529177210544
+"""Ångström; CODATA 2022."""
+
 LARGEST = 1e9
 """Of any number in a header, and of any length in Bohr: products of a few of them are finite."""
 
@@ -57,8 +60,11 @@ class CubeHeader:
         return self.steps * np.array(self.grid, dtype=np.float64)[:, np.newaxis]
 
 
-def parse_header(lines: Sequence[str], path: Path) -> CubeHeader:
+def parse_header(lines: Sequence[str], path: Path | str, anywhere: bool = False) -> CubeHeader:
     """Header from the text of a cube file, split at its newlines; the values may be missing.
+
+    `anywhere` takes what SPARC never writes: an origin that is not 0 0 0, which the atoms are then relative to, and
+    lengths in ångström, which three negative numbers of points announce.
 
     Raises:
         DataError: the file ends within its header, or is empty.
@@ -68,7 +74,7 @@ def parse_header(lines: Sequence[str], path: Path) -> CubeHeader:
         raise DataError(f"{path}: expected a cube file, found an empty one; copy it again")
     atoms_line = _numbers(lines, 3, path, "the number of atoms and the origin x y z")
     atoms, origin = _count(atoms_line[0], 3, path, "atoms"), atoms_line[1:4]
-    if any(origin):
+    if any(origin) and not anywhere:
         raise RequestError(
             f"{path}, line 3: expected the origin 0 0 0, found {_text(lines, 3)!r}; shift the atoms and the grid"
         )
@@ -77,8 +83,10 @@ def parse_header(lines: Sequence[str], path: Path) -> CubeHeader:
             f"{path}, line 3: expected one value per grid point, found {atoms_line[4]:g}; write the density alone"
         )
     grid, steps = [], []
-    for line in (4, 5, 6):
-        points, *step = _numbers(lines, line, path, "the number of grid points and the step dx dy dz")
+    axes = [_numbers(lines, line, path, "the number of grid points and the step dx dy dz") for line in (4, 5, 6)]
+    angstrom = anywhere and all(points < 0 for points, *_ in axes)
+    for line, (points, *step) in zip((4, 5, 6), axes, strict=True):
+        points = -points if angstrom else points
         grid.append(_count(points, line, path, "grid points"))
         steps.append(step)
     if not abs(np.linalg.det(np.array(steps))) > 0.0:
@@ -94,13 +102,14 @@ def parse_header(lines: Sequence[str], path: Path) -> CubeHeader:
         charges.append(charge)
         positions.append(position)
     nx, ny, nz = grid
+    unit = 1 / BOHR if angstrom else 1.0
     return CubeHeader(
         comments=(lines[0].strip(), lines[1].strip()),
         grid=(nx, ny, nz),
-        steps=np.array(steps),
+        steps=np.array(steps) * unit,
         numbers=np.array(numbers, dtype=np.int64),
         charges=np.array(charges),
-        positions=np.array(positions),
+        positions=(np.array(positions) - np.array(origin)) * unit,
     )
 
 
@@ -225,7 +234,7 @@ def _text(lines: Sequence[str], line: int) -> str:
     return lines[line - 1].strip()
 
 
-def _numbers(lines: Sequence[str], line: int, path: Path, what: str) -> list[float]:
+def _numbers(lines: Sequence[str], line: int, path: Path | str, what: str) -> list[float]:
     """The numbers of a header line: an integer and three or four more, as lines 3 to 6 + atoms have them.
 
     None exceeds `LARGEST`.
@@ -239,7 +248,7 @@ def _numbers(lines: Sequence[str], line: int, path: Path, what: str) -> list[flo
     return [float(word) for word in words]
 
 
-def _count(value: float, line: int, path: Path, what: str) -> int:
+def _count(value: float, line: int, path: Path | str, what: str) -> int:
     if value < 0:
         meaning = "orbitals instead of a density" if what == "atoms" else "lengths in ångström"
         raise RequestError(

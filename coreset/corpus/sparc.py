@@ -14,12 +14,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from coreset.corpus.checks import Checks
 from coreset.corpus.cube import LARGEST, CubeHeader, decode, parse_header, parse_values, read_header, value_line
 from coreset.corpus.elements import SYMBOLS, formula
 from coreset.corpus.naming import DEFAULT, Naming, snapshot_name
 from coreset.corpus.snapshot import Snapshot, content_digest
 from coreset.corpus.sparc_input import Position, parse_cell, parse_grid, parse_positions
 from coreset.errors import DataError, RequestError
+
+_DEFAULT = Checks()
 
 COMPANIONS = (".inpt", ".ion", ".out", ".static")
 
@@ -49,27 +52,6 @@ class SnapshotFiles:
         """The file beside the density with this suffix, if there is one."""
         path = self.density.with_suffix(suffix)
         return path if path.is_file() else None
-
-
-@dataclass(frozen=True)
-class Checks:
-    """What is demanded of a snapshot.
-
-    Attributes:
-        electron_tolerance: largest |∫ρ dV - N| / N.
-        density_floor: smallest density, e/Bohr³.
-        wrap: move atoms that lie outside the cell into it, and count them, instead of raising.
-    """
-
-    electron_tolerance: float = 1e-3
-    density_floor: float = 0.0
-    wrap: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.electron_tolerance > 0.0:
-            raise RequestError(f"electron_tolerance: expected a positive number, found {self.electron_tolerance}")
-        if not np.isfinite(self.density_floor):
-            raise RequestError(f"density_floor: expected a finite number, found {self.density_floor}")
 
 
 def list_snapshots(source: Path | str) -> list[SnapshotFiles]:
@@ -143,7 +125,7 @@ def check_headers(snapshots: list[SnapshotFiles]) -> int:
 
 def read_snapshot(
     files: SnapshotFiles,
-    checks: Checks = Checks(),
+    checks: Checks = _DEFAULT,
     naming: Naming = DEFAULT,
 ) -> tuple[Snapshot, Float32[np.ndarray, "nx ny nz"]]:
     """The snapshot and its density, e/Bohr³.
@@ -333,13 +315,14 @@ def _check_density(
     header: CubeHeader,
     checks: Checks,
 ) -> None:
+    floor = checks.density_floor or 0.0
     lowest = int(np.argmin(values))
-    if values.flat[lowest] < checks.density_floor:
-        below = values.ravel() < checks.density_floor
+    if values.flat[lowest] < floor:
+        below = values.ravel() < floor
         first = int(np.argmax(below))
         raise DataError(
             f"{path}, line {value_line(text, header, first)}: expected densities of at least "
-            f"{checks.density_floor:g} e/Bohr³, found {values.flat[first]:g} ({int(below.sum())} such values, "
+            f"{floor:g} e/Bohr³, found {values.flat[first]:g} ({int(below.sum())} such values, "
             f"the lowest {values.flat[lowest]:g}); compute it again, or lower density_floor"
         )
     if values.max() > np.finfo(np.float32).max:

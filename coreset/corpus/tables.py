@@ -151,9 +151,9 @@ def side_by_side(
 
 
 def is_table(path: str) -> bool:
-    """Whether `open_table` reads what is at this path or URL: by its suffix, or that of the files below it."""
+    """Whether `open_table` reads what is at this path or URL."""
     try:
-        _form(path)
+        open_table(path)
     except RequestError:
         return False
     return True

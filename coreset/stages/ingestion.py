@@ -12,25 +12,25 @@ import numpy as np
 
 from coreset.artifacts.executor import Executor
 from coreset.artifacts.stage import Context, Part
+from coreset.corpus.checks import Checks
+from coreset.corpus.formats import source as formats
 from coreset.corpus.metadata import METADATA
 from coreset.corpus.naming import Naming
 from coreset.corpus.snapshot import Snapshot
-from coreset.corpus.sparc import Checks, SnapshotFiles, check_headers, list_snapshots, read_snapshot
 from coreset.corpus.store import SLAB_POINTS, Corpus, finish, write_snapshot
 from coreset.errors import RequestError
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is to be ingested: the snapshots' names, how many points they have, and how one is read."""
+    """What is to be ingested: snapshots, each with a name, and how one is read."""
 
     items: Sequence[Any]
-    points: int
     read: Callable[[Any], tuple[Snapshot, np.ndarray]]
 
 
 def open_source(source: Path, checks: Checks, naming: Naming, fresh: bool = False) -> Source:
-    """A tree of SPARC snapshots, or a corpus to be re-sharded.
+    """The files of any format, a tree or a tar of them; or a corpus to be re-sharded. Headers are read, and no more.
 
     Raises DataError for a corpus with a name that is no path below it; RequestError for anything else, for names that
     `naming` cannot use, and where `fresh` says that names or atoms are to be read in a certain way but the source is a
@@ -42,13 +42,13 @@ def open_source(source: Path, checks: Checks, naming: Naming, fresh: bool = Fals
                 f"{source}: --group, --temperature and --wrap apply to raw files, found a corpus; leave them out."
             )
         corpus = Corpus.open(source)
-        points = sum(snapshot.points for snapshot in corpus.snapshots)
-        return Source(corpus.snapshots, points, partial(_from_corpus, corpus))
-    files = list_snapshots(source)
-    for each in files:
+        return Source(corpus.snapshots, partial(_from_corpus, corpus))
+    found = formats.find(source)
+    for each in found:
         naming.group_of(each.name)
         naming.temperature_of(each.name)
-    return Source(files, check_headers(files), partial(_from_sparc, checks, naming))
+        formats.check(each)
+    return Source(found, partial(formats.read, checks, naming))
 
 
 def ingest(source: Source, destination: Path, executor: Executor, *, inner: int = SLAB_POINTS) -> str:
@@ -70,10 +70,6 @@ def ingest(source: Source, destination: Path, executor: Executor, *, inner: int 
 
 def _holds_a_corpus(folder: Path) -> bool:
     return any(folder.rglob(METADATA))
-
-
-def _from_sparc(checks: Checks, naming: Naming, files: SnapshotFiles) -> tuple[Snapshot, np.ndarray]:
-    return read_snapshot(files, checks, naming)
 
 
 def _from_corpus(corpus: Corpus, snapshot: Snapshot) -> tuple[Snapshot, np.ndarray]:

@@ -66,6 +66,8 @@ def faults(source: str) -> list[str]:
         runs = name in BUILTINS | CALLS or name.endswith((".exec_module", ".load_module"))
         if runs and not (name == "importlib.import_module" and literal):
             found.append(f"{node.lineno}: calls {name}")
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "extractall":
+            found.append(f"{node.lineno}: calls extractall")
         if name in ("np.load", "numpy.load") and not is_false(given(node, "allow_pickle")):
             found.append(f"{node.lineno}: {name} without allow_pickle=False")
         if (
@@ -118,6 +120,7 @@ def test_no_module_makes_code_of_data(path: Path) -> None:
         "importlib.import_module(name)",
         "spec.loader.exec_module(module)",
         "tarfile.open(path).extractall(folder)",
+        "archive.extractall(folder)",
     ],
 )
 def test_what_would_is_seen(source: str) -> None:
