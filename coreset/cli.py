@@ -334,7 +334,7 @@ def ingest(
     from coreset.corpus.checks import Checks
     from coreset.corpus.naming import GROUP, TEMPERATURE, Naming
     from coreset.corpus.store import SLAB_POINTS, Corpus
-    from coreset.corpus.tables import is_table, open_table
+    from coreset.corpus.tables import expect_no_table, open_table
     from coreset.session import absolute_output
     from coreset.stages.ingestion import ingest as write_corpus
     from coreset.stages.ingestion import open_source
@@ -353,8 +353,8 @@ def ingest(
         held = f"{table.rows:,} rows in {shards} shards, {layout.length} features, {learnt}"
         click.echo(f"{_shown(destination)}: {held}, digest {digest}")
         return
-    if source.suffix in (".parquet", ".npy") and is_table(str(source)):
-        raise RequestError(f"{source}: expected --target COLUMN, what is to be learnt of a table, found none; name it.")
+    if source.suffix in (".parquet", ".npy"):
+        expect_no_table(str(source))
     checks = Checks(electron_tolerance, density_floor, wrap)
     naming = Naming(group or GROUP, temperature or TEMPERATURE)
     opened = open_source(source, checks, naming, fresh=bool(group or temperature or wrap))

@@ -151,12 +151,21 @@ def side_by_side(
 
 
 def is_table(path: str) -> bool:
-    """Whether `open_table` reads what is at this path or URL."""
+    """Whether `open_table` reads what is at this path or URL: by its suffix, or that of the files below it."""
     try:
-        open_table(path)
+        _form(path)
     except RequestError:
         return False
     return True
+
+
+def expect_no_table(path: str) -> None:
+    """Raises RequestError for a table, of which it was not said what is to be learnt. A field in `.npy` is none."""
+    try:
+        open_table(path)
+    except RequestError:
+        return
+    raise RequestError(f"{path}: expected --target COLUMN, what is to be learnt of a table, found none; name it.")
 
 
 def open_table(path: str) -> Table:
