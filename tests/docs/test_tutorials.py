@@ -64,7 +64,7 @@ def run(page: Path, folder: Path) -> int:
     executed = 0
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        patched.setattr(cli, "_executor", lambda job: nullcontext(SerialExecutor()))
+        patched.setattr(cli, "_executor", lambda *asked: nullcontext(SerialExecutor()))
         for block in blocks(page):
             if block.title:
                 Path(block.title).write_text(block.text, encoding="utf-8")
