@@ -19,7 +19,7 @@ from coreset.corpus.formats.libraries import needed
 from coreset.corpus.formats.streams import File
 from coreset.errors import DataError, brief
 
-SECONDS = 5
+SECONDS = 2
 """Of the processor that may be used, and one more for every `RATE` bytes."""
 
 RATE = 20_000_000
