@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -362,6 +363,30 @@ def ingest(
         digest = write_corpus(opened, destination, executor, inner=slab or SLAB_POINTS)
     points = sum(snapshot.points for snapshot in Corpus.open(destination).snapshots)
     click.echo(f"{_shown(destination)}: {len(opened.items)} snapshots, {points:,} points, digest {digest}")
+
+
+@main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The job file.  [default: <name>.yaml]")
+@click.option("--name", help="Of the job.  [default: the corpus's]")
+@reports_errors
+def init(source: Path, out: Path | None, name: str | None) -> None:
+    """Writes a commented job file for a corpus, guessed by looking at it, and says what it guessed."""
+    from coreset.atomic import write_bytes
+    from coreset.job_file import load_job
+    from coreset.proposal import propose
+    from coreset.session import absolute_output
+
+    name = name or re.sub(r"[^A-Za-z0-9._-]", "-", source.stem)
+    destination = absolute_output(out or Path(f"{name}.yaml"), "--out")
+    if destination.exists():
+        raise RequestError(f"--out {destination}: expected a new file, found one; name another.")
+    text, guesses = propose(source, destination, name)
+    write_bytes(destination, text.encode())
+    load_job(destination)
+    for guess in guesses:
+        click.echo(f"- {guess}")
+    click.echo(f"{_shown(destination)}: read it, then `coreset plan {_shown(destination)}`.")
 
 
 @main.command()
