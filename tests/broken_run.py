@@ -18,6 +18,7 @@ from typing import Any
 
 from coreset import cli
 from coreset.artifacts.executor import SerialExecutor
+from coreset.cli import command
 from coreset.stages.scoring import Scoring
 
 MIB = 2**20
@@ -70,7 +71,7 @@ def main() -> None:
         return compute(self, *given)
 
     Scoring.compute = broken  # type: ignore[method-assign]
-    cli._executor = lambda job: contextlib.nullcontext(SerialExecutor())  # type: ignore[assignment]
+    command.executor = lambda job: contextlib.nullcontext(SerialExecutor())  # type: ignore[assignment]
     cli.main(["run", *arguments])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from coreset import cli, session
+from coreset import session
 from coreset.artifacts.executor import SerialExecutor
 from coreset.cli import main
 from coreset.corpus.store import Corpus
@@ -380,7 +380,7 @@ def test_ctrl_c_says_how_to_go_on(place: Path, monkeypatch: pytest.MonkeyPatch) 
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.os, "_exit", leave)
+    monkeypatch.setattr(command.os, "_exit", leave)
     monkeypatch.setattr(session, "open_session", interrupted)
     result = coreset("plan", "job.yaml")
     assert statuses == [130]

@@ -20,9 +20,8 @@ import pytest
 from click.testing import CliRunner, Result
 from fsspec.implementations.local import LocalFileSystem
 
-from coreset import cli
 from coreset.artifacts.executor import SerialExecutor
-from coreset.cli import main
+from coreset.cli import command, main
 from coreset.stages.scoring import Scoring
 
 Job = Callable[..., Path]
@@ -38,7 +37,7 @@ SECTIONS = (
 
 @pytest.fixture(autouse=True)
 def _serially(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_executor", lambda job: contextlib.nullcontext(SerialExecutor()))
+    monkeypatch.setattr(command, "executor", lambda job: contextlib.nullcontext(SerialExecutor()))
 
 
 def run(job: Path, out: Path, *more: str) -> Result:

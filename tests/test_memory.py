@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from coreset import cli
 from coreset.artifacts.executor import SerialExecutor
-from coreset.cli import main
+from coreset.cli import command, main
 
 BROKEN = str(Path(__file__).with_name("broken_run.py"))
 SECTIONS = (
@@ -29,7 +28,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits as Linux
 
 @pytest.fixture(autouse=True)
 def _serially(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_executor", lambda job: contextlib.nullcontext(SerialExecutor()))
+    monkeypatch.setattr(command, "executor", lambda job: contextlib.nullcontext(SerialExecutor()))
 
 
 @pytest.fixture

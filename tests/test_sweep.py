@@ -19,6 +19,7 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.materialize import materialize_all
 from coreset.artifacts.stage import Part, Place
 from coreset.checks import check_sweep
+from coreset.cli import command
 from coreset.corpus.kept import read_kept
 from coreset.distributed.executor import RayExecutor
 from coreset.errors import RequestError
@@ -612,7 +613,7 @@ def test_the_command_writes_the_figures_and_the_run_of_the_job(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(swept.session.store, tmp_path / "store")
     # In place of Ray: what is left to do is little.
-    monkeypatch.setattr(cli, "_executor", lambda job: _Entered())
+    monkeypatch.setattr(command, "executor", lambda job: _Entered())
     arguments = ("sweep", sweep_job, "--out", "out", "--store", "store", "--set", "training.cache = 1.0")
     told = coreset(*arguments, "--json")
     assert told.exit_code == 0, (told.output, told.exception)

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from coreset import cli
+from coreset.cli import command
 from coreset.distributed.executor import RayExecutor
 
 
@@ -51,7 +52,7 @@ def test_json_is_all_that_json_prints() -> None:
 
 
 def test_what_ray_prints_is_no_result(capsys: pytest.CaptureFixture[str]) -> None:
-    with cli._executor(None):
+    with command.executor(None):
         print("(raylet) a worker was killed")
     assert capsys.readouterr() == ("", "(raylet) a worker was killed\n")
 

@@ -27,6 +27,7 @@ from click.testing import CliRunner
 
 from coreset import cli
 from coreset.artifacts.executor import SerialExecutor
+from coreset.cli import command
 
 PAGES = sorted((Path(__file__).parents[2] / "docs/tutorials").glob("*.md"))
 JOBS = Path(__file__).parents[2] / "jobs"
@@ -64,7 +65,7 @@ def run(page: Path, folder: Path) -> int:
     executed = 0
     with pytest.MonkeyPatch.context() as patched:
         patched.chdir(folder)
-        patched.setattr(cli, "_executor", lambda *asked: nullcontext(SerialExecutor()))
+        patched.setattr(command, "executor", lambda *asked: nullcontext(SerialExecutor()))
         for block in blocks(page):
             if block.title:
                 Path(block.title).write_text(block.text, encoding="utf-8")

@@ -14,10 +14,9 @@ import fsspec
 import pytest
 from click.testing import CliRunner, Result
 
-from coreset import cli
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.materialize import materialize, materialize_all
-from coreset.cli import main
+from coreset.cli import command, main
 from coreset.session import open_session
 from coreset.stages.coverage import minima
 from coreset.stages.histogram import ScoreHistogram
@@ -39,7 +38,7 @@ def job(small_job: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def _serially(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_executor", lambda job: contextlib.nullcontext(SerialExecutor()))
+    monkeypatch.setattr(command, "executor", lambda job: contextlib.nullcontext(SerialExecutor()))
 
 
 def call(*arguments: Any) -> Result:
