@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from coreset import session
 from coreset.artifacts.executor import SerialExecutor
-from coreset.cli import main
+from coreset.cli import command, main
 from coreset.corpus.store import Corpus
 from coreset.distributed.executor import RayExecutor
 from coreset.folder import RunFolder
