@@ -270,7 +270,7 @@ class Corpus:
         try:
             planes = np.asarray(array[first:last], dtype=np.float32)
         except (ValueError, RuntimeError, KeyError, OSError) as error:
-            _expect_no_failure_of_the_system(error)
+            expect_no_failure_of_the_system(error)
             raise DataError(
                 f"{snapshot.name}: {file} is damaged ({brief(error)}); copy the corpus again, or ingest again"
             ) from error
@@ -317,7 +317,7 @@ def _open_array(path: str, snapshot: Snapshot) -> zarr.Array[Any]:
         same = told == known and array.shape == snapshot.grid and _as_written(array)
     except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         # All that Zarr can raise for metadata that are none.
-        _expect_no_failure_of_the_system(error)
+        expect_no_failure_of_the_system(error)
         raise DataError(
             f"{snapshot.name}: {file} is damaged ({brief(error)}); copy the corpus again, or ingest again"
         ) from error
@@ -346,7 +346,7 @@ def _as_written(array: zarr.Array[Any]) -> bool:
     )
 
 
-def _expect_no_failure_of_the_system(error: Exception) -> None:
+def expect_no_failure_of_the_system(error: Exception) -> None:
     """Raises an error that tells nothing of what is stored, such as that of a network, which may pass."""
     if isinstance(error, ConnectionError | TimeoutError):
         raise error

@@ -32,6 +32,7 @@ from zarr.storage import MemoryStore, StorePath
 from coreset.atomic import canonical_json, remove, replacing, write_bytes
 from coreset.corpus.metadata import METADATA, members_of, read_mark, read_object, some
 from coreset.corpus.remote import open_store, patiently
+from coreset.corpus.store import expect_no_failure_of_the_system
 from coreset.errors import DataError, RequestError, WorkError, brief
 from coreset.learning.slabs import SLAB
 
@@ -302,6 +303,6 @@ def _read(shard: TableShard, name: str, start: int, stop: int) -> np.ndarray:
     except (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError | NotADirectoryError):
-            raise  # of the system, not of the content
+        if not isinstance(error, FileNotFoundError):
+            expect_no_failure_of_the_system(error)
         raise DataError(f"{place} is damaged ({brief(error)}); copy the corpus again, or ingest again.") from None

@@ -28,6 +28,7 @@ from jaxtyping import Float32
 from coreset.corpus.chunks import expect_chunks
 from coreset.corpus.npy import NpyHeader, read_npy_header
 from coreset.corpus.remote import open_store, patiently
+from coreset.corpus.store import expect_no_failure_of_the_system
 from coreset.errors import CoresetError, DataError, RequestError, brief
 
 ROWS = 2**16
@@ -117,8 +118,8 @@ class Table:
         except CoresetError:
             raise
         except _UNREADABLE as error:
-            if isinstance(error, OSError) and error.errno:
-                raise  # of the system, not of the content
+            if not isinstance(error, FileNotFoundError):
+                expect_no_failure_of_the_system(error)
             raise DataError(f"{block.file}: expected rows of a table, found damaged ones ({brief(error)}).") from None
         if seen != block.rows:
             raise DataError(f"{block.file}: expected {block.rows} rows in {block.name}, found {seen}; copy it again.")

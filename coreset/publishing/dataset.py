@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,7 +131,8 @@ class Dataset:
         """A Ray dataset, a block per file, described where it is needed; a local Ray is started if none runs."""
         from coreset.distributed.data import dataset_on_any_ray
 
-        return dataset_on_any_ray(_Reader(self, descriptor), self.files)
+        placed = replace(self, path=self.path.absolute())  # a worker may stand in another folder
+        return dataset_on_any_ray(_Reader(placed, descriptor), placed.files)
 
     def rows(self, file: Path, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None) -> pa.Table:
         """The rows of one of the files as it holds them, or some of their columns, or of some row groups alone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,8 @@ class TableDataset:
         """A Ray dataset, a block per file; a local Ray is started if none runs."""
         from coreset.distributed.data import dataset_on_any_ray
 
-        return dataset_on_any_ray(self.rows, self.files)
+        placed = replace(self, path=self.path.absolute())  # a worker may stand in another folder
+        return dataset_on_any_ray(placed.rows, placed.files)
 
 
 def table_card(name: str, rows: int, points: int, groups: int, layout: Layout, recipe: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ def _unprotected(folder: Path, data: Any, right: Any) -> str:
 
 def _ingest(folder: Path) -> None:
     _write_parquet(folder)
-    request = Request(("y",), ("a", "b"), group="kind")
+    request = Request(("y",), ("a", "b"), group="kind", test=0.0)
     ingest_table(open_table(str(folder / "t.parquet")), request, folder / "c.zarr", SerialExecutor())
     (folder / "t.parquet").unlink()
 

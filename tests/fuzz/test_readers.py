@@ -16,6 +16,7 @@ READERS = [
     *("corpus-root", "corpus-array", "corpus-chunks", "kept", "checkpoint"),
     *("package-open", "package-verify", "package-restated", "index", "manifest"),
     *("scores-npy", "scores-parquet", "scores-zarr", "run-record", "calibration", "evidence-sweep", "evidence-run"),
+    *("table-parquet", "table-npy", "table-zarr", "table-corpus"),
 ]
 
 
@@ -28,7 +29,7 @@ def fuzz() -> Iterator[Any]:
         import targets
 
         yield campaign, targets
-        for name in ("campaign", "formats", "mutations", "records", "samples", "stores", "targets", "texts"):
+        for name in ("campaign", "formats", "mutations", "records", "samples", "stores", "tables", "targets", "texts"):
             sys.modules.pop(name, None)
 
 
