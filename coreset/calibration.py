@@ -26,9 +26,8 @@ from coreset.artifacts.stage import Stage
 from coreset.atomic import parse_json, write_json
 from coreset.config import Job
 from coreset.corpus.snapshot import content_digest
-from coreset.corpus.split import Features, SnapshotSet, Split
+from coreset.corpus.split import Features, SnapshotSet, Split, outputs_of
 from coreset.corpus.store import Corpus, finish, write_snapshot
-from coreset.corpus.table_corpus import Layout
 from coreset.learning.slabs import SLAB
 from coreset.stages.coverage import MOST, Coverage
 from coreset.stages.evaluation import Evaluation
@@ -372,7 +371,7 @@ class _Miniature:
 def multiplications(job: Job, features: Features | None = None) -> int:
     """Multiply-adds of one forward pass of the job's network, Σ n_in n_out; on a table's features where given."""
     seen = features or job.descriptor.resolve()
-    widths = (seen.length, *job.network.hidden, seen.outputs if isinstance(seen, Layout) else 1)
+    widths = (seen.length, *job.network.hidden, outputs_of(seen))
     return sum(a * b for a, b in pairwise(widths))
 
 

@@ -103,6 +103,11 @@ def check(job: Job, points: SnapshotSet, against: SnapshotSet, place: str) -> No
 
 def _check_table(job: Job, layout: Layout, place: str) -> None:
     """What a job may ask of densities alone."""
+    if job.select.within not in (None, "group"):
+        raise RequestError(
+            f"{place}: select.within: expected group, for the rows of a table have no {job.select.within}; ingest the "
+            "table with --group, and say group."
+        )
     if job.energy.pseudopotentials is not None:
         raise RequestError(
             f"{place}: energy: expected electron densities, found a table, which has no energy; leave it out."

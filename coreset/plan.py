@@ -14,8 +14,7 @@ from coreset.artifacts.remote import Location
 from coreset.artifacts.stage import Stage
 from coreset.calibration import Rates, multiplications, slabs_in
 from coreset.corpus.pieces import PIECE
-from coreset.corpus.split import Features
-from coreset.corpus.table_corpus import Layout
+from coreset.corpus.split import Features, outputs_of
 from coreset.learning.slabs import SLAB
 from coreset.methods.budget import keep
 from coreset.numerics.descriptors import Descriptor
@@ -89,7 +88,6 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
         Sweep(pipeline).run()
     pipeline.run()
     hidden = pipeline.job.network.hidden if pipeline.code is None else ()
-    outputs = pipeline.descriptor.outputs if isinstance(pipeline.descriptor, Layout) else 1
     size = multiplications(pipeline.job, pipeline.descriptor) if pipeline.code is None else _weights(pipeline)
     model = _Model(rates, size, hidden, pipeline.descriptor)
     rows: dict[str, dict[str, Any]] = {}
@@ -127,7 +125,7 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
             **{f"test.{name}": points.points for name, points in pipeline.split.tests.items()},
         },
         "kept": keep(train.points, pipeline.job.select.prune),
-        "parameters": size + (sum(hidden) + outputs if pipeline.code is None else 0),
+        "parameters": size + (sum(hidden) + outputs_of(pipeline.descriptor) if pipeline.code is None else 0),
         "bytes": {
             "density": 4 * train.points,
             "scores": 16 * train.points,
@@ -284,8 +282,7 @@ def _weights(pipeline: Pipeline) -> int:
     """Parameters of a user's own network, each of which is taken to be multiplied by once per row."""
     assert pipeline.code is not None
     features = pipeline.descriptor
-    outputs = features.outputs if isinstance(features, Layout) else 1
-    return sum(each.numel() for each in pipeline.code.make(features.length, outputs, 0).parameters())
+    return sum(each.numel() for each in pipeline.code.make(features.length, outputs_of(features), 0).parameters())
 
 
 def _neighbours(features: Features) -> int:

@@ -21,7 +21,7 @@ from coreset.artifacts.remote import Location, RemotePath, located
 from coreset.artifacts.stage import Stage
 from coreset.checks import check, check_atoms, check_url
 from coreset.config import Job
-from coreset.corpus.split import Split, split
+from coreset.corpus.split import Split, outputs_of, split
 from coreset.corpus.store import Corpus
 from coreset.corpus.table_corpus import TableCorpus, is_table_corpus
 from coreset.energies.engine import Engine, Settings
@@ -225,11 +225,10 @@ def _code(session: Session) -> Code | None:
         return None
     from coreset.learning.code import check_code, code_of
 
-    layout = session.split.train.layout
-    features = layout or session.job.descriptor.resolve()
+    features = session.split.train.layout or session.job.descriptor.resolve()
     try:
         code = code_of(section.code, section.arguments, session.job_file.parent)
-        check_code(code, features.length, layout.outputs if layout else 1)
+        check_code(code, features.length, outputs_of(features), session.job.score.precision)
     except RequestError as error:
         raise RequestError(f"{session.job_file}: {error}") from None
     return code

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import fnmatch
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import fsspec
 
@@ -12,6 +14,14 @@ from coreset.atomic import parse_json
 from coreset.corpus.remote import patiently
 from coreset.corpus.snapshot import Snapshot
 from coreset.errors import DataError, RequestError, brief
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_Named)
 
 FORMAT = "coreset-corpus-1"
 METADATA = "zarr.json"
@@ -40,6 +50,19 @@ def members_of(root: Mapping[str, Any], path: str) -> dict[str, dict[str, Any]]:
                 f"{path}/{METADATA}: the name {name[:80]!r} leads outside the corpus; do not trust this copy"
             )
     return members
+
+
+def matching(members: Sequence[Named], pattern: str, what: str) -> tuple[Named, ...]:
+    """The members of a corpus whose names match a pattern such as `train/*` (`*` also matches `/`), in their order.
+
+    Raises RequestError, beginning with `what`, where no name does.
+    """
+    found = tuple(member for member in members if fnmatch.fnmatchcase(member.name, pattern))
+    if not found:
+        names = [member.name for member in members]
+        near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
+        raise RequestError(f"{what} is named {pattern!r}; the nearest names are {some(near)}")
+    return found
 
 
 def read_mark(path: str) -> bytes:

@@ -1,6 +1,7 @@
 """What the name of a snapshot tells: its group (trajectory) and its temperature."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -91,3 +92,14 @@ def snapshot_name(relative: PurePosixPath) -> str:
                 r"'\', ':', '?', '#' or control character); rename the file"
             )
     return named.as_posix()
+
+
+def expect_no_folder(places: Mapping[str, str]) -> None:
+    """Raises RequestError where the name of one snapshot is also that of a folder of another; places by name."""
+    for name in places:
+        for folder in PurePosixPath(name).parents:
+            if folder.as_posix() in places:
+                raise RequestError(
+                    f"{places[folder.as_posix()]}: the name {folder} is also that of the folder of {name}; rename one "
+                    "of them"
+                )

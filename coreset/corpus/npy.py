@@ -21,26 +21,34 @@ class NpyHeader:
     offset: int
 
 
-def read_npy_header(file: BinaryIO, size: int, place: object) -> NpyHeader:
-    """The header of an open file of `size` bytes. Raises RequestError, naming `place`, for anything but numbers."""
+def parse_npy_header(file: BinaryIO) -> tuple[NpyHeader, bool]:
+    """The header that a file begins with, and whether the array is in Fortran order. Raises ValueError for others."""
     try:
         version = np.lib.format.read_magic(file)
         header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
         shape, fortran, dtype = header(file)
-        offset = file.tell()
+        return NpyHeader(shape, dtype, file.tell()), fortran
     except (
         *(ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError),
         TokenError,
     ) as error:  # all that a header that is none can raise: NumPy has Python parse it
-        raise RequestError(
-            f"{place}: expected a .npy array of numbers, found a file that is none ({brief(error)})."
-        ) from None
+        raise ValueError(brief(error)) from None
+
+
+def read_npy_header(file: BinaryIO, size: int, place: object) -> NpyHeader:
+    """The header of an open file of `size` bytes. Raises RequestError, naming `place`, for anything but numbers."""
+    try:
+        header, fortran = parse_npy_header(file)
+    except ValueError as error:
+        raise RequestError(f"{place}: expected a .npy array of numbers, found a file that is none ({error}).") from None
+    shape, dtype = header.shape, header.dtype
     if fortran and len(shape) > 1:
         raise RequestError(
             f"{place}: expected an array in C order, found Fortran order; save np.ascontiguousarray of it."
         )
-    if dtype.hasobject or dtype.itemsize * math.prod(shape) != size - offset:
+    held = size - header.offset
+    if dtype.hasobject or dtype.itemsize * math.prod(shape) != held:
         raise RequestError(
-            f"{place}: expected a .npy array of numbers, found {size - offset} bytes for shape {shape} of type {dtype}."
+            f"{place}: expected a .npy array of numbers, found {held} bytes for shape {shape} of type {dtype}."
         )
-    return NpyHeader(shape, dtype, offset)
+    return header

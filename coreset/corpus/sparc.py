@@ -6,7 +6,6 @@ positions), `X.out` (cell, electrons, energy) and `X.static` (energy). Files tha
 
 import hashlib
 import math
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,7 +16,8 @@ from jaxtyping import Float32, Float64
 from coreset.corpus.checks import Checks
 from coreset.corpus.cube import LARGEST, CubeHeader, decode, parse_header, parse_values, read_header, value_line
 from coreset.corpus.elements import SYMBOLS, formula
-from coreset.corpus.naming import DEFAULT, Naming, snapshot_name
+from coreset.corpus.formats.streams import files_of
+from coreset.corpus.naming import DEFAULT, Naming, expect_no_folder, snapshot_name
 from coreset.corpus.snapshot import Snapshot, content_digest
 from coreset.corpus.sparc_input import Position, parse_cell, parse_grid, parse_positions
 from coreset.errors import DataError, RequestError
@@ -66,7 +66,7 @@ def list_snapshots(source: Path | str) -> list[SnapshotFiles]:
             raise RequestError(f"{source}: expected a SPARC density X.dens, or a folder that holds some")
         paths = [(PurePosixPath(source.name), source)]
     elif source.is_dir():
-        paths = [(PurePosixPath(path.relative_to(source)), path) for path in _densities(source)]
+        paths = [(relative, path) for path, relative in files_of(source) if path.name.endswith(".dens")]
     else:
         raise RequestError(
             f"{source}: no such file or folder; expected a SPARC density X.dens, or a folder that holds some"
@@ -84,28 +84,8 @@ def list_snapshots(source: Path | str) -> list[SnapshotFiles]:
             f"{source}: no snapshot found; expected SPARC densities X.dens there or in folders below "
             "(PRINT_DENSITY: 1 in the .inpt file writes them)"
         )
-    for name in found:
-        for folder in PurePosixPath(name).parents:
-            if folder.as_posix() in found:
-                raise RequestError(
-                    f"{found[folder.as_posix()].density}: the name {folder} is also that of the folder of {name}; "
-                    "rename one of them"
-                )
+    expect_no_folder({name: str(each.density) for name, each in found.items()})
     return [found[name] for name in sorted(found)]
-
-
-def _densities(source: Path) -> list[Path]:
-    """Follows links, since corpora are often assembled by them, but not a link to a folder that contains it."""
-    paths = []
-    for parent, folders, files in os.walk(source, followlinks=True):
-        here = Path(parent).resolve()
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and not here.is_relative_to(Path(parent, name).resolve())
-        ]
-        paths += [Path(parent, name) for name in files if name.endswith(".dens") and not name.startswith(".")]
-    return paths
 
 
 def check_headers(snapshots: list[SnapshotFiles]) -> int:

@@ -23,6 +23,11 @@ Features = Descriptor | Layout
 """What a network sees of a point: its descriptor, or a table's columns."""
 
 
+def outputs_of(features: Features) -> int:
+    """Outputs of a network that sees them: one, the density, or one per target or class of a table."""
+    return features.outputs if isinstance(features, Layout) else 1
+
+
 @dataclass(frozen=True)
 class SnapshotSet:
     """Some snapshots of one corpus, or shards of a table, in order of their names."""

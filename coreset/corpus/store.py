@@ -11,9 +11,7 @@ Slabs are compressed without loss (Blosc: bit shuffle, Zstandard) and carry a cr
 the same snapshots give the same bytes. Any Zarr v3 reader opens it.
 """
 
-import difflib
 import errno
-import fnmatch
 import hashlib
 import math
 import os
@@ -33,7 +31,7 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from coreset.atomic import TEMPORARY, canonical_json, remove, replacing, sync, write_bytes
-from coreset.corpus.metadata import FORMAT, METADATA, members_of, read_mark, read_object, snapshot_of, some
+from coreset.corpus.metadata import FORMAT, METADATA, matching, members_of, read_mark, read_object, snapshot_of, some
 from coreset.corpus.remote import open_store
 from coreset.corpus.snapshot import Snapshot, content_digest
 from coreset.errors import DataError, RequestError, WorkError, brief
@@ -242,12 +240,7 @@ class Corpus:
         Raises:
             RequestError: no name matches.
         """
-        found = tuple(snapshot for snapshot in self.snapshots if fnmatch.fnmatchcase(snapshot.name, pattern))
-        if not found:
-            names = [snapshot.name for snapshot in self.snapshots]
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
-            raise RequestError(f"{self.path}: no snapshot is named {pattern!r}; the nearest names are {some(near)}")
-        return found
+        return matching(self.snapshots, pattern, f"{self.path}: no snapshot")
 
     def density(
         self, snapshot: Snapshot, start: int | None = None, stop: int | None = None

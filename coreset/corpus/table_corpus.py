@@ -12,8 +12,6 @@ from then on. A class is the number of its name in `classes`. The same rows give
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.storage import MemoryStore, StorePath
 
 from coreset.atomic import canonical_json, remove, replacing, write_bytes
-from coreset.corpus.metadata import METADATA, members_of, read_mark, read_object, some
+from coreset.corpus.metadata import METADATA, matching, members_of, read_mark, read_object, some
 from coreset.corpus.remote import open_store, patiently
 from coreset.corpus.store import expect_no_failure_of_the_system
 from coreset.errors import DataError, RequestError, WorkError, brief
@@ -260,12 +258,7 @@ class TableCorpus:
 
     def select(self, pattern: str) -> tuple[TableShard, ...]:
         """Shards whose names match a glob, in order of name. Raises RequestError where none does."""
-        found = tuple(shard for shard in self.snapshots if fnmatch.fnmatchcase(shard.name, pattern))
-        if not found:
-            names = [shard.name for shard in self.snapshots]
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or names[:3]
-            raise RequestError(f"{self.path}: no shard is named {pattern!r}; the nearest names are {some(near)}")
-        return found
+        return matching(self.snapshots, pattern, f"{self.path}: no shard")
 
 
 def is_table_corpus(path: str) -> bool:

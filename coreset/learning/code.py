@@ -23,6 +23,7 @@ from torch import nn
 
 from coreset.atomic import canonical_json
 from coreset.errors import CoresetError, RequestError, WorkError, brief
+from coreset.numerics.gradient_norms import has_closed_form
 
 _MIXING = (nn.modules.batchnorm._BatchNorm,)
 
@@ -71,8 +72,12 @@ def code_of(reference: str, arguments: dict[str, Any], folder: Path) -> Code:
     return Code(reference, canonical_json(arguments).decode(), _checksum(module))
 
 
-def check_code(code: Code, inputs: int, outputs: int) -> None:
-    """Makes the network once, on drawn rows. Raises RequestError where it is none, or its rows are not apart."""
+def check_code(code: Code, inputs: int, outputs: int, precision: str = "float32") -> None:
+    """Makes the network once, on drawn rows.
+
+    Raises RequestError where it is none, where its rows are not apart, or where no closed form scores it in the
+    precision that is asked for.
+    """
     place = f"network.code: {_name(code.reference)}"
     try:
         network = code.make(inputs, outputs, 0)
@@ -104,6 +109,11 @@ def check_code(code: Code, inputs: int, outputs: int) -> None:
         raise RequestError(f"{place}: expected outputs of shape [8, {outputs}], found {list(together.shape)}.")
     if not torch.allclose(together, alone, rtol=1e-4, atol=1e-5):
         raise RequestError(f"{place}: expected outputs that depend on their row alone, found some that do not.")
+    if precision != "float32" and not has_closed_form(network):
+        raise RequestError(
+            f"{place}: score.precision: expected float32 for a network that has no closed form of the gradient's norm, "
+            f"found {precision}; leave it out."
+        )
 
 
 def _load(reference: str) -> tuple[ModuleType, Any]:

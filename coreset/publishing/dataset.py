@@ -19,7 +19,7 @@ from coreset.corpus.kept import runs_of
 from coreset.corpus.parquet import read_parquet, rows_schema
 from coreset.corpus.snapshot import Snapshot
 from coreset.errors import DataError, RequestError, brief
-from coreset.publishing.package import DATA, FORMAT, PUBLISHED_SNAPSHOTS, SNAPSHOTS, SNAPSHOTS_SCHEMA, Statement
+from coreset.publishing.package import FORMAT, PUBLISHED_SNAPSHOTS, SNAPSHOTS, SNAPSHOTS_SCHEMA, Package, Statement
 from coreset.publishing.tables import TableDataset
 
 if TYPE_CHECKING:
@@ -33,29 +33,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Package):
     """A pruned dataset: rows of grid points, and the snapshots that they come from.
 
     Reading raises DataError, naming the file, for one that is missing or damaged. Only `verify` compares every byte
     with the checksums.
     """
-
-    path: Path
-    manifest: dict[str, Any]
-
-    def __len__(self) -> int:
-        rows: int = self.manifest["rows"]
-        return rows
-
-    @property
-    def parts(self) -> list[dict[str, Any]]:
-        """What the manifest states of the files of rows, in order."""
-        return [shard for shard in self.manifest["shards"] if shard["name"].startswith(("part-", f"{DATA}/part-"))]
-
-    @property
-    def files(self) -> list[Path]:
-        """The files of rows, in order."""
-        return [inside(self.path, part["name"]) for part in self.parts]
 
     @cached_property
     def snapshots(self) -> pa.Table:

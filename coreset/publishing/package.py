@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from coreset.artifacts.manifest import MANIFEST, Artifact, shard_record, write_manifest
+from coreset.artifacts.manifest import MANIFEST, Artifact, inside, shard_record, write_manifest
 from coreset.atomic import TEMPORARY, canonical_json, parse_json, remove, sync, sync_tree
 from coreset.corpus.snapshot import Snapshot
 
@@ -102,6 +103,28 @@ class Statement(_Stated):
         if (self.descriptor is None) == (self.layout is None):
             raise ValueError("expected either a descriptor or the layout of a table")
         return self
+
+
+@dataclass(frozen=True)
+class Package:
+    """The folder of a coreset that was opened, of grid points or of a table's rows."""
+
+    path: Path
+    manifest: dict[str, Any]
+
+    def __len__(self) -> int:
+        rows: int = self.manifest["rows"]
+        return rows
+
+    @property
+    def parts(self) -> list[dict[str, Any]]:
+        """What the manifest states of the files of rows, in order."""
+        return [shard for shard in self.manifest["shards"] if shard["name"].startswith(("part-", f"{DATA}/part-"))]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of rows, in order."""
+        return [inside(self.path, part["name"]) for part in self.parts]
 
 
 def write_package(

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from coreset.artifacts.manifest import MANIFEST, inside
+from coreset.artifacts.manifest import MANIFEST
 from coreset.corpus.parquet import read_parquet, renamed, table_schema
 from coreset.corpus.table_corpus import Layout
 from coreset.errors import DataError
+from coreset.publishing.package import Package
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,19 +24,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TableDataset:
+class TableDataset(Package):
     """The rows of a table that were kept; where a row stood are its columns `file` and `row`.
 
     Reading raises DataError, naming the file, for one that is missing or damaged. Only `verify` compares every byte
     with the checksums.
     """
-
-    path: Path
-    manifest: dict[str, Any]
-
-    def __len__(self) -> int:
-        rows: int = self.manifest["rows"]
-        return rows
 
     @cached_property
     def layout(self) -> Layout:
@@ -43,16 +37,6 @@ class TableDataset:
         stated = self.manifest["layout"]
         names = (tuple(stated[name]) for name in ("ranges", "classes"))
         return Layout(tuple(stated["features"]), tuple(stated["targets"]), stated["task"], *names)
-
-    @property
-    def parts(self) -> list[dict[str, Any]]:
-        """What the manifest states of each file of rows."""
-        return [shard for shard in self.manifest["shards"] if shard["name"].startswith("part-")]
-
-    @property
-    def files(self) -> list[Path]:
-        """The files of rows, in order."""
-        return [inside(self.path, part["name"]) for part in self.parts]
 
     def rows(self, file: Path) -> pa.Table:
         """The rows of one of the files."""

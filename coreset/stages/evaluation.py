@@ -15,7 +15,7 @@ import numpy as np
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, Part, Place, Stage
 from coreset.corpus.snapshot import Snapshot
-from coreset.corpus.split import Features, Member, SnapshotSet
+from coreset.corpus.split import Features, Member, SnapshotSet, outputs_of
 from coreset.corpus.table_corpus import Layout
 from coreset.errors import WorkError
 from coreset.numerics.fourier import power_spectrum, sobolev
@@ -159,7 +159,7 @@ def predict(models: list[Any], snapshot: Member, descriptor: Features, device: s
     from coreset.corpus.described import describe_points
 
     torch.set_num_threads(1)
-    outputs = descriptor.outputs if isinstance(descriptor, Layout) else 1
+    outputs = outputs_of(descriptor)
     shape = (len(models), snapshot.points) if outputs == 1 else (len(models), snapshot.points, outputs)
     predicted = np.empty(shape, np.float32)
     for start in range(0, snapshot.points, _CHUNK):

@@ -146,6 +146,7 @@ def test_what_densities_alone_have_is_refused(digits: Path, classified: Any) -> 
     for arguments, found in [
         (["sweep", job], "expects electron densities, found a table"),
         (["run", job, "--set", "network.output=relu"], "network.output: expected linear"),
+        (["run", job, "--set", "select.within=temperature"], "the rows of a table have no temperature"),
         (["run", job, "--set", "energy.pseudopotentials=here"], "expected electron densities, found a table"),
         (["ingest", str(digits / "digits.parquet"), str(digits / "new")], "expected --target COLUMN"),
     ]:

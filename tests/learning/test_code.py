@@ -173,6 +173,12 @@ def test_what_is_no_such_network_is_refused(folder: Path, reference: str, found:
         check_code(code_of(reference, {}, folder), 3, 2)
 
 
+def test_a_precision_that_only_the_closed_form_has_is_refused_elsewhere(folder: Path) -> None:
+    check_code(code_of("nets.py:Plain", {"width": 4}, folder), 3, 2, "bfloat16")
+    with pytest.raises(RequestError, match=r"score.precision: expected float32 .* found bfloat16"):
+        check_code(code_of("nets.py:Residual", {"width": 4}, folder), 3, 2, "bfloat16")
+
+
 @pytest.mark.parametrize("loss", ["squared", "cross-entropy"])
 def test_both_ways_to_a_norm_agree(loss: Any) -> None:
     torch.manual_seed(0)

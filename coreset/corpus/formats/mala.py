@@ -18,6 +18,7 @@ from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.formats.field import Density, Reading, Structure
 from coreset.corpus.formats.libraries import needed
 from coreset.corpus.formats.streams import File
+from coreset.corpus.npy import NpyHeader, parse_npy_header
 from coreset.errors import CoresetError, DataError, RequestError, brief
 
 NAMED = re.compile(r"dens\w*\.npy$")
@@ -31,17 +32,17 @@ _ELECTRONS = re.compile(r"number of electrons\s*=\s*(\d+\.?\d*)")
 def recognises(head: bytes, name: str) -> bool:
     """Whether a file that begins so is an array of three axes, or of four with one value a point."""
     try:
-        shape, _, kind = _header(head)
-    except Exception:  # NumPy's reader raises several kinds
+        header, _ = parse_npy_header(io.BytesIO(head))
+    except ValueError:
         return False
-    return _is_density(shape) and kind.kind == "f"
+    return _is_density(header.shape) and header.dtype.kind == "f"
 
 
 def check(file: File) -> None:
     """Reads the header alone. Raises as `read`."""
     with file.open() as stream:
-        shape, _, _ = _checked(stream.read(65_536), file)
-    _atoms(file, shape, {})
+        header, _ = _checked(stream.read(65_536), file)
+    _atoms(file, header.shape, {})
 
 
 def read(file: File, checks: Checks) -> Reading:
@@ -52,16 +53,16 @@ def read(file: File, checks: Checks) -> Reading:
         DataError: bad data.
     """
     content, digest = file.read()
-    shape, fortran, kind = _checked(content, file)
+    header, fortran = _checked(content, file)
     source = {file.stored: digest}
-    structure, stated = _atoms(file, shape, source)
-    size = structure.points * kind.itemsize
-    if len(content) - _begin(content) != size:
+    structure, stated = _atoms(file, header.shape, source)
+    size, found = structure.points * header.dtype.itemsize, len(content) - header.offset
+    if found != size:
         raise DataError(
-            f"{file}: expected {size:,} bytes of values for the shape {shape}, found "
-            f"{len(content) - _begin(content):,}: it is truncated or damaged; copy it again"
+            f"{file}: expected {size:,} bytes of values for the shape {header.shape}, found {found:,}: it is truncated "
+            "or damaged; copy it again"
         )
-    values = np.frombuffer(content, dtype=kind, offset=_begin(content)).astype(np.float64) * BOHR**3
+    values = np.frombuffer(content, dtype=header.dtype, offset=header.offset).astype(np.float64) * BOHR**3
     density = Density(structure, str(file), checks, order="F" if fortran else "C")
     density.add(values)
     return Reading(density, stated, certain=bool(stated), source=source)
@@ -71,33 +72,18 @@ def _is_density(shape: tuple[int, ...]) -> bool:
     return len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)
 
 
-def _header(content: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether the first axis is the fastest, and type. Raises ValueError."""
-    stream = io.BytesIO(content[:65_536])
-    version = np.lib.format.read_magic(stream)
-    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return reader(stream)
-
-
-def _begin(content: bytes) -> int:
-    """Where the values begin."""
-    width = 2 if content[6] == 1 else 4
-    return 8 + width + int.from_bytes(content[8 : 8 + width], "little")
-
-
-def _checked(content: bytes, file: File) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _checked(content: bytes, file: File) -> tuple[NpyHeader, bool]:
+    """The header, and whether the first axis is the fastest."""
     try:
-        shape, fortran, kind = _header(content)
-    except Exception as error:  # NumPy's reader raises several kinds
-        raise DataError(
-            f"{file}: expected the header of a .npy, found another ({brief(error)}); copy it again"
-        ) from None
-    if not _is_density(shape) or kind.kind != "f":
+        header, fortran = parse_npy_header(io.BytesIO(content[:65_536]))
+    except ValueError as error:
+        raise DataError(f"{file}: expected the header of a .npy, found another ({error}); copy it again") from None
+    if not _is_density(header.shape) or header.dtype.kind != "f":
         raise RequestError(
             f"{file}: expected a density, floating-point numbers of shape (nx, ny, nz) or (nx, ny, nz, 1), found "
-            f"{kind} of {shape}"
+            f"{header.dtype} of {header.shape}"
         )
-    return shape, fortran, kind
+    return header, fortran
 
 
 def _atoms(file: File, shape: tuple[int, ...], source: dict[str, str]) -> tuple[Structure, list[tuple[str, float]]]:

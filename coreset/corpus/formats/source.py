@@ -1,7 +1,7 @@
 """What a source holds: SPARC's files and those of the other formats, each found by its content, listed and read."""
 
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -11,7 +11,7 @@ from coreset.corpus.checks import Checks
 from coreset.corpus.formats import abinit, cube, espresso, mala, materials_project, vasp
 from coreset.corpus.formats.field import Reading
 from coreset.corpus.formats.streams import File, plain, walk
-from coreset.corpus.naming import Naming, snapshot_name
+from coreset.corpus.naming import Naming, expect_no_folder, snapshot_name
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.sparc import SnapshotFiles, check_headers, read_snapshot
 from coreset.errors import RequestError
@@ -64,13 +64,7 @@ def find(source: Path) -> list[Found]:
         found[each.name] = each
     if not found:
         raise RequestError(f"{source}: no density found; expected {EXPECTED}")
-    for name in found:
-        for folder in PurePosixPath(name).parents:
-            if folder.as_posix() in found:
-                raise RequestError(
-                    f"{found[folder.as_posix()]}: the name {folder} is also that of the folder of {name}; "
-                    "rename one of them"
-                )
+    expect_no_folder({name: str(each) for name, each in found.items()})
     return [found[name] for name in sorted(found)]
 
 

@@ -198,7 +198,7 @@ def walk(source: Path) -> Iterator[tuple[File, bytes]]:
 
     Hidden files and folders are left out. Links are followed, since corpora are often assembled by them.
     """
-    for path, relative in files_below(source):
+    for path, relative in files_of(source):
         if not path.is_file():  # a link that leads nowhere, a device
             continue
         file = File(path, relative)
@@ -217,7 +217,7 @@ def walk(source: Path) -> Iterator[tuple[File, bytes]]:
                         yield member, Stream(cast(BinaryIO, archive.extractfile(info))).read(HEAD)
 
 
-def files_below(source: Path) -> list[tuple[Path, PurePosixPath]]:
+def files_of(source: Path) -> list[tuple[Path, PurePosixPath]]:
     """The file itself, or the files of a tree, in order of name, each with its path below the source.
 
     Hidden files and folders are left out, and links to a folder that contains them.
