@@ -22,7 +22,8 @@ from coreset.corpus.tables import open_table
 from coreset.errors import RequestError
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.space import Space
-from coreset.stages.table_ingestion import Request, ingest_table
+from coreset.stages.table_ingestion import ingest_table
+from coreset.stages.table_request import Request
 
 
 def audited(
