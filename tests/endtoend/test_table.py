@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from coreset.stages.table_request import Request
 from sklearn.datasets import load_digits
 
 import coreset
@@ -25,6 +24,7 @@ from coreset.numerics.keys import keys_at, stream
 from coreset.publishing.verify import verify
 from coreset.session import open_session, package
 from coreset.stages.table_ingestion import ingest_table
+from coreset.stages.table_request import Request
 from coreset.summary import summarise
 
 JOB: dict[str, Any] = {
@@ -109,7 +109,7 @@ def test_the_coreset_does_not_depend_on_how_the_table_is_cut(
 def test_rows_are_drawn_by_the_keys_of_their_numbers(digits: Path, tmp_path: Path) -> None:
     select = {"method": "random", "prune": 0.8, "seed": 3}
     folder, _ = run(tmp_path, digits / "digits.parquet", Request(("digit",), ("pixel*",), group="scan"), select=select)
-    train = open_session(folder / "job.yaml", folder, None, ()).split.train
+    train = open_session(tmp_path / "job.yaml", folder, None, ()).split.train
     numbers = np.concatenate([read_rows(shard, 0, shard.points) for shard in train.snapshots])
     smallest = numbers[np.argsort(keys_at(stream(3, b"rows"), numbers))[: keep(len(numbers), 0.8)]]
     assert sorted(coreset.open(folder).to_pandas()["row"]) == sorted(smallest.tolist())

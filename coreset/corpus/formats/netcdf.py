@@ -1,4 +1,4 @@
-"""NetCDF and HDF5 files, each read by netCDF4 in a process of its own: a damaged one can crash that library, or hang it.
+"""NetCDF and HDF5 files, each read by netCDF4 in a process of its own: a damaged one can crash or hang the library.
 
 A reader, `python -m coreset.corpus.formats.netcdf`, imports the library once, and forks for every file. It is asked by
 a line of JSON, `names` of variables and the `bytes` of the file, which follow; it answers with another, the `status` of
