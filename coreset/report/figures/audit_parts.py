@@ -96,6 +96,7 @@ def _curve(figures: dict[str, Any]) -> Figure:
         [i + 1, row["points"], significant(row["coverage"]), significant(row["auc"])]
         for i, row in enumerate(found["order"])
     ]
+    lowest = min(0.88, *(row[2] for row in rows))
     figure.add_scatter(
         x=[row[0] for row in rows],
         y=[row[2] for row in rows],
@@ -112,7 +113,7 @@ def _curve(figures: dict[str, Any]) -> Figure:
         figure.add_hline(y=each["share"], line={"dash": "dot", "width": 1})
     figure.update_layout(
         xaxis={"title": {"text": f"{plural(found['kind'])} left out, of {found['parts']:,}"}, "rangemode": "tozero"},
-        yaxis={"title": {"text": "share of the coverage"}, "tickformat": ".0%", "range": [0, 1.08]},
+        yaxis={"title": {"text": "share of the coverage"}, "tickformat": ".0%", "range": [lowest - 0.02, 1.02]},
         showlegend=False,
     )
     return Figure(
