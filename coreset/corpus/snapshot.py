@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -149,12 +149,23 @@ def content_digest(
     The bytes are, little-endian and C order: the version, the cell (float64), the grid (int64), the atoms sorted by
     (Z, x, y, z) as numbers (int64) and then positions (float64), the density (float32). Negative zeros count as zeros.
     """
+    return digest_of_planes(cell, numbers, positions, density.shape, density)
+
+
+def digest_of_planes(
+    cell: Float[np.ndarray, "3 3"],
+    numbers: Int64[np.ndarray, " a"],
+    positions: Float[np.ndarray, "a 3"],
+    grid: tuple[int, ...],
+    planes: Iterable[np.ndarray],
+) -> str:
+    """`content_digest` of a density that comes plane by plane, for a large one has no room beside itself."""
     order = np.lexsort((positions[:, 2], positions[:, 1], positions[:, 0], numbers))
     digest = hashlib.sha256(DIGEST_VERSION)
     digest.update((cell + 0.0).astype("<f8").tobytes())
-    digest.update(np.array(density.shape, dtype="<i8").tobytes())
+    digest.update(np.array(grid, dtype="<i8").tobytes())
     digest.update(numbers[order].astype("<i8").tobytes())
     digest.update((positions[order] + 0.0).astype("<f8").tobytes())
-    for plane in density:  # one by one, for a large density has no room beside itself
+    for plane in planes:
         digest.update((plane + np.float32(0.0)).astype("<f4").tobytes())
     return digest.hexdigest()

@@ -5,13 +5,15 @@
     al.zarr/zarr.json                            consolidated metadata, written last: the mark of completeness
     al.zarr/train/zarr.json
     al.zarr/train/al32_T0100_s0_0/zarr.json      attributes: all that is known of the snapshot
-    al.zarr/train/al32_T0100_s0_0/c/0/0/0        its density, float32, e/Bohr³: one shard, slabs along the first vector
+    al.zarr/train/al32_T0100_s0_0/c/0/0/0        its density, float32, e/Bohr³: slabs along the first vector, in one
+                                                 shard, or several of a large one
 
 Slabs are compressed without loss (Blosc: bit shuffle, Zstandard) and carry a crc32c. No file holds a time or a path:
 the same snapshots give the same bytes. Any Zarr v3 reader opens it.
 """
 
 import errno
+import filecmp
 import hashlib
 import math
 import os
@@ -33,11 +35,14 @@ from zarr.storage import LocalStore, MemoryStore
 from coreset.atomic import TEMPORARY, canonical_json, remove, replacing, sync, write_bytes
 from coreset.corpus.metadata import FORMAT, METADATA, matching, members_of, read_mark, read_object, snapshot_of, some
 from coreset.corpus.remote import open_store
-from coreset.corpus.snapshot import Snapshot, content_digest
+from coreset.corpus.snapshot import Snapshot, content_digest, digest_of_planes
 from coreset.errors import DataError, RequestError, WorkError, brief
 
 SLAB_POINTS = 65_536
 """Largest number of points in an inner chunk, a slab of one plane at least; more would not compress better."""
+
+SHARD_POINTS = 2**25
+"""Largest number of points in a shard, a slab at least: it is written from memory."""
 
 _BYTES = BytesCodec(endian="little")
 _COMPRESSORS = (BloscCodec(cname="zstd", clevel=9, shuffle="bitshuffle", typesize=4), Crc32cCodec())
@@ -74,13 +79,14 @@ def _write_array(folder: Path, snapshot: Snapshot, density: Float32[np.ndarray, 
     nx, ny, nz = snapshot.grid
     slabs = min(nx, math.ceil(snapshot.points / inner))
     thickness = math.ceil(nx / slabs)
+    planes = _planes_of_shard(snapshot.grid, thickness)
     with zarr.config.set({"json_indent": None}):
         array = zarr.create_array(
             LocalStore(folder),
             shape=snapshot.grid,
             dtype="float32",
             chunks=(thickness, ny, nz),
-            shards=(thickness * math.ceil(nx / thickness), ny, nz),
+            shards=(planes, ny, nz),
             serializer=_BYTES,
             compressors=_COMPRESSORS,
             filters=None,
@@ -88,14 +94,20 @@ def _write_array(folder: Path, snapshot: Snapshot, density: Float32[np.ndarray, 
             dimension_names=("i", "j", "k"),
             attributes={"units": "e/Bohr^3", "snapshot": snapshot.to_json()},
         )
-        array[...] = density
+        for first in range(0, nx, planes):
+            array[first : first + planes] = density[first : first + planes]
+
+
+def _planes_of_shard(grid: tuple[int, ...], thickness: int) -> int:
+    nx, ny, nz = grid
+    return thickness * min(math.ceil(nx / thickness), max(1, SHARD_POINTS // (thickness * ny * nz)))
 
 
 def _same_files(one: Path, other: Path) -> bool:
     files, others = (
         {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} for folder in (one, other)
     )
-    return files == others and all((one / path).read_bytes() == (other / path).read_bytes() for path in files)
+    return files == others and all(filecmp.cmp(one / path, other / path, shallow=False) for path in files)
 
 
 def _unmark(root: Path) -> None:
@@ -259,7 +271,11 @@ class Corpus:
         plane = snapshot.grid[1] * snapshot.grid[2]
         first, last = start // plane, -(-stop // plane)
         array = self._array(snapshot)
-        file = f"{self.path}/{snapshot.name}/c/0/0/0"
+        assert array.shards is not None  # as it was opened
+        within = array.shards[0]
+        file = f"{self.path}/{snapshot.name}/c"
+        if first // within == (last - 1) // within:
+            file += f"/{first // within}/0/0"
         try:
             planes = np.asarray(array[first:last], dtype=np.float32)
         except (ValueError, RuntimeError, KeyError, OSError) as error:
@@ -280,8 +296,14 @@ class Corpus:
         Raises:
             DataError: they differ, or the data are damaged.
         """
-        density = self.density(snapshot).reshape(snapshot.grid)
-        digest = content_digest(snapshot.cell, snapshot.numbers, snapshot.positions, density)
+        plane = snapshot.grid[1] * snapshot.grid[2]
+        thick = max(1, SHARD_POINTS // plane)
+        planes = (
+            each
+            for first in range(0, snapshot.points, thick * plane)
+            for each in self.density(snapshot, first, min(first + thick * plane, snapshot.points)).reshape(-1, plane)
+        )
+        digest = digest_of_planes(snapshot.cell, snapshot.numbers, snapshot.positions, snapshot.grid, planes)
         if digest != snapshot.digest:
             raise DataError(
                 f"{self.path}/{snapshot.name}: expected the digest {snapshot.digest}, found {digest}; ingest again"
@@ -323,7 +345,7 @@ def _open_array(path: str, snapshot: Snapshot) -> zarr.Array[Any]:
 
 
 def _as_written(array: zarr.Array[Any]) -> bool:
-    nx, ny, nz = array.shape
+    _, ny, nz = array.shape
     thickness = array.chunks[0]
     codec = ShardingCodec(
         chunk_shape=(thickness, ny, nz),
@@ -334,7 +356,7 @@ def _as_written(array: zarr.Array[Any]) -> bool:
     return (
         array.dtype == np.float32
         and np.isnan(array.fill_value)
-        and array.shards == (thickness * math.ceil(nx / thickness), ny, nz)
+        and array.shards == (_planes_of_shard(array.shape, thickness), ny, nz)
         and [each.to_dict() for each in getattr(array.metadata, "codecs", ())] == [codec.to_dict()]
     )
 

@@ -28,6 +28,9 @@ TIES = b"/ties"
 SNAPSHOTS = b"/snapshots"
 """Purpose: in which order whole identities are drawn."""
 
+_PIECE = 1 << 20
+"""Keys that are held at a time."""
+
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -67,6 +70,19 @@ def keys_at(start: np.uint64, index: Int64[np.ndarray, " n"]) -> UInt64[np.ndarr
     out = np.empty(index.size, dtype=np.uint64)
     gather(start, index, out)
     return out
+
+
+def smallest(start: np.uint64, count: int, wanted: int) -> Int64[np.ndarray, " wanted"]:
+    """Return which `wanted` of the points 0, 1, … count − 1 have the smallest keys in the stream `start`, ascending."""
+    index, key = np.empty(0, np.int64), np.empty(0, np.uint64)
+    for first in range(0, count, _PIECE):
+        size = min(_PIECE, count - first)
+        index = np.concatenate([index, np.arange(first, first + size)])
+        key = np.concatenate([key, keys(start, first, size)])
+        if len(key) > wanted:
+            kept = np.argpartition(key, wanted)[:wanted]
+            index, key = index[kept], key[kept]
+    return np.sort(index)
 
 
 @njit(cache=True, nogil=True)

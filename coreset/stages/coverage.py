@@ -162,13 +162,12 @@ def _shares(against: SnapshotSet, queries: int) -> list[int]:
 
 def query_indices(against: SnapshotSet, queries: int) -> list[np.ndarray]:
     """Grid indices of the queries in each snapshot: the points with the smallest keys."""
-    from coreset.numerics.keys import keys, stream
+    from coreset.numerics.keys import smallest, stream
 
-    chosen = []
-    for snapshot, wanted in zip(against.snapshots, _shares(against, queries), strict=True):
-        order = np.argsort(keys(stream(0, snapshot.identity, b"/queries"), 0, snapshot.points), kind="stable")
-        chosen.append(np.sort(order[:wanted]).astype(np.int64))
-    return chosen
+    return [
+        smallest(stream(0, snapshot.identity, b"/queries"), snapshot.points, wanted)
+        for snapshot, wanted in zip(against.snapshots, _shares(against, queries), strict=True)
+    ]
 
 
 def equal_share(against: SnapshotSet) -> int:

@@ -290,6 +290,27 @@ def test_only_the_slabs_that_are_needed_are_read(root):
         corpus.density(corpus.snapshots[1], 11, 60)
 
 
+def test_a_large_snapshot_is_cut_into_shards_that_are_written_one_by_one(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SHARD_POINTS", 24)
+    cut = tmp_path / "cut.zarr"
+    assert write(cut, inner=12) == Corpus.open(root).digest
+    files = [path.relative_to(cut).as_posix() for path in sorted((cut / "train/a_0/c").rglob("*")) if path.is_file()]
+    assert files == [f"train/a_0/c/{i}/0/0" for i in range(3)]
+    corpus = Corpus.open(cut)
+    for snapshot in corpus.snapshots:
+        corpus.verify(snapshot)
+    density = make("train/a_0", 1)[1].ravel()
+    for start, stop in ((0, 60), (20, 30), (48, 60), (30, 30)):
+        assert np.array_equal(corpus.density(corpus.snapshots[1], start, stop), density[start:stop])
+    shard = cut / "train/a_0/c/1/0/0"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert len(corpus.density(corpus.snapshots[1], 0, 24)) == 24
+    with pytest.raises(DataError, match="train/a_0/c/1/0/0 is damaged"):
+        Corpus.open(cut).density(corpus.snapshots[1], 24, 30)
+    with pytest.raises(DataError, match="train/a_0/c is damaged"):
+        Corpus.open(cut).density(corpus.snapshots[1])
+
+
 def test_missing_and_exchanged_files_are_found(root):
     corpus = Corpus.open(root)
     shutil.copytree(root / "train/a_0/c", root / "train/a_1/c", dirs_exist_ok=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coreset.errors import RequestError
-from coreset.numerics.keys import DRAW, SNAPSHOTS, TIES, keys, keys_at, stream
+from coreset.numerics.keys import DRAW, SNAPSHOTS, TIES, keys, keys_at, smallest, stream
 
 
 def test_outputs_are_the_published_ones_of_splitmix64() -> None:
@@ -68,3 +68,11 @@ def test_keys_of_neighbours_and_of_seeds_are_uncorrelated() -> None:
 def test_seed_beyond_64_bits_is_refused(seed: int) -> None:
     with pytest.raises(RequestError, match="seed"):
         stream(seed, b"rows")
+
+
+@pytest.mark.parametrize("wanted", [0, 1, 999, 4000, 5000, 6000])
+def test_the_smallest_keys_are_the_head_of_all_keys_sorted(wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coreset.numerics.keys._PIECE", 700)
+    start = stream(3, b"some")
+    expected = np.sort(np.argsort(keys(start, 0, 5000))[:wanted])
+    assert smallest(start, 5000, wanted).tolist() == expected.tolist()
