@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from benchmarks.run import Trivial
 from benchmarks.watch import watch
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.materialize import materialize
-from coreset.corpus.snapshot import Snapshot, content_digest
+from coreset.corpus.snapshot import Snapshot, digest_of_planes
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus, finish, write_snapshot
 from coreset.distributed.executor import RayExecutor
@@ -37,6 +38,8 @@ JOB: dict[str, Any] = {
     "select": {"method": "ccs", "prune": 0.99, "cutoff": 0.3, "strata": 100, "seed": 0},
     "evaluation": {"methods": ["random", "ccs"], "seeds": 1, "steps": 200},
 }
+SIDE = 7.5
+"""Of the cells, Bohr."""
 FEATURES = 8
 """Of the table."""
 SETTINGS = {"learning_rate": 2e-3, "weight_decay": 0.0, "schedule": "constant", "batch": 1024, "window": 65_536}
@@ -112,28 +115,56 @@ class Named:
 
 
 def _made(edge: int, named: Named) -> tuple[Snapshot, np.ndarray]:
-    return _gaussians(named.name, edge, named.number, np.empty((edge, edge, edge), np.float32))
+    snapshot, density = _gaussians(named.name, edge, named.number)
+    return snapshot, density[:]
 
 
-def _gaussians(name: str, edge: int, seed: int, density: np.ndarray) -> tuple[Snapshot, np.ndarray]:
-    """Four atoms in a cube of 7.5 Bohr; a Gaussian on each, nothing beyond 3 Bohr; filled in plane by plane."""
+class Gaussians:
+    """A density of four atoms, a Gaussian on each, nothing beyond 3 Bohr; its planes are made when they are asked for.
+
+    So far an array of shape [edge, edge, edge] as `write_snapshot` needs one.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, edge: int, fractions: np.ndarray) -> None:
+        self.shape, self.axis = (edge, edge, edge), np.arange(edge) / edge
+        self.squares = [[(SIDE * ((self.axis - at + 0.5) % 1 - 0.5)) ** 2 for at in atom] for atom in fractions]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(self._plane, range(self.shape[0]))
+
+    def __getitem__(self, planes: slice) -> np.ndarray:
+        return np.stack([self._plane(i) for i in range(*planes.indices(self.shape[0]))])
+
+    def _plane(self, i: int) -> np.ndarray:
+        plane = np.zeros(self.shape[1:], np.float32)
+        for x, y, z in self.squares:
+            if x[i] < 9.0:
+                distance = x[i] + y[:, None] + z
+                plane += np.where(distance < 9.0, np.exp(-distance), 0.0).astype(np.float32)
+        return plane
+
+
+def _gaussians(name: str, edge: int, seed: int) -> tuple[Snapshot, Any]:
+    """Four atoms in a cube of 7.5 Bohr, and their density."""
     rng = np.random.default_rng(seed)
-    cell = np.diag([7.5, 7.5, 7.5])
+    cell = np.diag([SIDE] * 3)
     fractions = (np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]) + rng.normal(0, 0.02, (4, 3))) % 1
-    axis = np.arange(edge) / edge
-    squares = [[(7.5 * ((axis - at + 0.5) % 1 - 0.5)) ** 2 for at in atom] for atom in fractions]
-    for i in range(edge):
-        plane = np.zeros((edge, edge))
-        for x, y, z in squares:
-            distance = x[i] + y[:, None] + z
-            plane += np.where(distance < 9.0, np.exp(-distance), 0.0)
-        density[i] = plane
-    numbers, positions = np.full(4, 13), fractions @ cell
+    density, numbers, positions = Gaussians(edge, fractions), np.full(4, 13), fractions @ cell
+    total = [0.0]
+
+    def summed() -> Iterator[np.ndarray]:
+        for plane in density:
+            total[0] += float(plane.sum(dtype=np.float64))
+            yield plane
+
+    digest = digest_of_planes(cell, numbers, positions, density.shape, summed())
     snapshot = Snapshot(
-        name=name, cell=cell, numbers=numbers, positions=positions, grid=(edge, edge, edge),
-        electrons=float(density.mean(dtype=np.float64) * 7.5**3), energy=None, group=name.rpartition("_")[0],
+        name=name, cell=cell, numbers=numbers, positions=positions, grid=density.shape,
+        electrons=total[0] * (SIDE / edge) ** 3, energy=None, group=name.rpartition("_")[0],
         temperature=float(name.rpartition("_T")[2].split("_")[0]), composition="Al4", source={}, wrapped=0,
-        digest=content_digest(cell, numbers, positions, density),
+        digest=digest,
     )  # fmt: skip
     return snapshot, density
 
@@ -190,8 +221,7 @@ def huge(folder: str, edge: int) -> dict[str, float]:
 
     def corpus(name: str, edge: int) -> SnapshotSet:
         root.mkdir(parents=True, exist_ok=True)
-        density = np.lib.format.open_memmap(root / f"{name}.npy", "w+", np.float32, (edge, edge, edge))
-        write_snapshot(root / f"{name}.zarr", *_gaussians(f"{name}_T0300", edge, 0, density))
+        write_snapshot(root / f"{name}.zarr", *_gaussians(f"{name}_T0300", edge, 0))
         finish(root / f"{name}.zarr", [f"{name}_T0300"])
         opened = Corpus.open(root / f"{name}.zarr")
         return SnapshotSet(opened.path, opened.snapshots)
@@ -209,7 +239,6 @@ def huge(folder: str, edge: int) -> dict[str, float]:
         return made
 
     points = timed("writing", lambda: corpus("huge", edge))
-    (root / "huge.npy").unlink()
     scoring = Scoring(points, descriptor, (model,))
     scores = timed("scoring", lambda: materialize(scoring, root=root, executor=executor))
     settings = {"prune": 0.999, "cutoff": 0.3, "strata": 100, "redistribute": True, "seed": 0}
