@@ -28,8 +28,8 @@ _FORK = multiprocessing.get_context("fork")
 
 MEMORY = 2 << 30
 """Bytes that a reader may take beside what its process holds already."""
-SECONDS = 10.0
-"""A reader takes milliseconds; one that takes so long hangs."""
+SECONDS = 30.0
+"""A reader takes milliseconds, or is stopped after two seconds of the processor; one that takes so long hangs."""
 SILENCE = 180.0
 """Seconds after which a process that tells nothing is ended; it begins with seconds of imports."""
 
