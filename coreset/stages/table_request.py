@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -61,7 +62,7 @@ class Plan:
         """The columns by which a row's label and key are known."""
         return [name for name in (self.split, self.group, self.key) if name is not None]
 
-    @property
+    @cached_property
     def stretch(self) -> int:
         """Rows of a stretch: a power of two that the number of columns alone decides."""
         columns = sum(1 for _ in expanded(self.table, [*self.features, *self.targets]))
