@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 
 INPUTS = 150
-FEWER = {"abinit": 40}
-"""Of readers that start a process for each."""
 READERS = [
     *("cube", "cube-header", "sparc", "sparc-input", "job"),
     *("chgcar", "tar", "plain-cube", "abinit", "espresso", "materials-project", "mala"),
@@ -43,7 +41,7 @@ def test_damage_gives_right_data_or_an_error_that_names_the_file(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/nowhere")  # the calibration sets it, and is set back
     campaign, targets = fuzz
-    inputs = FEWER.get(name, INPUTS)
+    inputs = INPUTS
     tally = campaign.in_process(targets.TARGETS[name], 0, range(inputs))
     assert not tally.failures
     assert sum(tally.outcomes.values()) == inputs
