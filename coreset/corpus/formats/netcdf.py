@@ -6,6 +6,7 @@ the process that read, what it `said` if it failed, and the `bytes` of a `.npz` 
 the sizes of all dimensions and the attributes.
 """
 
+import atexit
 import io
 import json
 import os
@@ -108,7 +109,10 @@ def _reader(process: int) -> _Reader:
 
 def _started() -> subprocess.Popen[bytes]:
     here = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}  # a worker may have found the package by it alone
-    return subprocess.Popen([sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=here)
+    command = [sys.executable, "-m", __name__]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=here)
+    atexit.register(process.communicate)  # nothing more: it ends
+    return process
 
 
 def _asked(process: subprocess.Popen[bytes], content: bytes, names: tuple[str, ...]) -> tuple[int, str, bytes]:
