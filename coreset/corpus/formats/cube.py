@@ -11,15 +11,14 @@ from coreset.corpus.checks import Checks
 from coreset.corpus.cube import CubeHeader, parse_header
 from coreset.corpus.formats.field import Density, Reading, Structure
 from coreset.corpus.formats.streams import File
-from coreset.corpus.formats.text import Text
+from coreset.corpus.formats.text import NUMBER, Text
 from coreset.errors import DataError
 
 NAMED = re.compile(r"\.(cube|cub)$", re.IGNORECASE)
 
-_FLOAT = rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_AXIS = rb"[ \t]*[-+]?\d+(?:[ \t]+" + _FLOAT + rb"){3}[ \t]*\r?\n"
+_AXIS = rf"[ \t]*[-+]?\d+(?:[ \t]+{NUMBER}){{3}}[ \t]*\r?\n"
 _HEADER = re.compile(
-    rb"[^\n]*\n[^\n]*\n[ \t]*[-+]?\d+(?:[ \t]+" + _FLOAT + rb"){3}(?:[ \t]+\d+)?[ \t]*\r?\n" + _AXIS + _AXIS + _AXIS
+    rf"[^\n]*\n[^\n]*\n[ \t]*[-+]?\d+(?:[ \t]+{NUMBER}){{3}}(?:[ \t]+\d+)?[ \t]*\r?\n{_AXIS}{_AXIS}{_AXIS}".encode()
 )
 
 

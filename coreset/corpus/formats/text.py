@@ -16,6 +16,9 @@ BLOCK = 1 << 20
 LONGEST = 1 << 16
 """Bytes of a line in a header, or of a number."""
 
+NUMBER = r"[-+]?(?:\d++(?:\.\d*+)?+|\.\d++)(?:[eE][-+]?\d++)?+"
+"""A decimal number. Its digits are not given back: a line of thousands would be divided in every way there is."""
+
 
 @dataclass(frozen=True)
 class Block:

@@ -21,7 +21,7 @@ from coreset.corpus.cube import BOHR
 from coreset.corpus.elements import SYMBOLS, number_of
 from coreset.corpus.formats.field import Density, Reading, Structure
 from coreset.corpus.formats.streams import HEAD, File
-from coreset.corpus.formats.text import Text
+from coreset.corpus.formats.text import NUMBER, Text
 from coreset.errors import DataError, RequestError
 
 NAMED = re.compile(r"CHGCAR|AECCAR|^CHG")
@@ -30,10 +30,9 @@ NAMED = re.compile(r"CHGCAR|AECCAR|^CHG")
 OTHERS = re.compile(r"^(LOCPOT|ELFCAR|PARCHG)")
 """Names of other fields in the same format."""
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_VECTOR = rf"[ \t]*{_NUMBER}(?:[ \t]+{_NUMBER}){{2}}[ \t]*\r?\n"
+_VECTOR = rf"[ \t]*{NUMBER}(?:[ \t]+{NUMBER}){{2}}[ \t]*\r?\n"
 _POSCAR = re.compile(
-    rf"[^\n]*\n[ \t]*{_NUMBER}(?:[ \t]+{_NUMBER}){{0,2}}[^\n]*\n{_VECTOR}{_VECTOR}{_VECTOR}[ \t]*[A-Z\d]".encode()
+    rf"[^\n]*\n[ \t]*{NUMBER}(?:[ \t]+{NUMBER}){{0,2}}[^\n]*\n{_VECTOR}{_VECTOR}{_VECTOR}[ \t]*[A-Z\d]".encode()
 )
 _GRID = re.compile(rb"\n[ \t]*\r?\n[ \t]*\d+[ \t]+\d+[ \t]+\d+[ \t]*\r?\n")
 
@@ -230,7 +229,7 @@ def _floats(text: Text, allowed: tuple[int, ...], what: str) -> np.ndarray:
     words = line.split()
     # Behind an atom may stand T T F and its label.
     numbers = words[:3] if len(words) > 3 and 4 in allowed else words
-    plain = len(words) in allowed and all(re.fullmatch(_NUMBER, word, re.ASCII) for word in numbers)
+    plain = len(words) in allowed and all(re.fullmatch(NUMBER, word, re.ASCII) for word in numbers)
     values = np.array([float(word) for word in numbers]) if plain else np.array([])
     if not plain or not (np.abs(values) < 1e9).all():
         raise RequestError(f"{_place(text)}: expected {what}, found {line.strip()[:80]!r}")

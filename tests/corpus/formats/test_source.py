@@ -8,6 +8,8 @@ import pytest
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.corpus.checks import Checks
+from coreset.corpus.formats.source import FORMATS
+from coreset.corpus.formats.streams import HEAD
 from coreset.corpus.naming import Naming
 from coreset.corpus.store import Corpus
 from coreset.errors import DataError, RequestError
@@ -121,3 +123,13 @@ def test_links_are_followed_but_not_in_circles(write_chgcar, read_all, tmp_path)
     (tmp_path / "source/b").symlink_to(tmp_path / "source/a", target_is_directory=True)
     (tmp_path / "source/a/up").symlink_to(tmp_path / "source", target_is_directory=True)
     assert list(read_all(tmp_path / "source")) == ["a/CHGCAR", "b/CHGCAR"]
+
+
+@pytest.mark.parametrize("line", ["9" * HEAD, "1." + "9" * HEAD, "9 " * (HEAD // 2), "1.9" * (HEAD // 3), "." * HEAD])
+def test_a_long_line_of_digits_is_no_riddle(line):
+    """A pattern that tries every way to divide the digits would take hours over these."""
+    text = f"box\n{line}\n3.0 0 0\n{line}\n".encode()
+    for format_ in FORMATS.values():
+        assert not format_.recognises(text[:HEAD], "CHGCAR")
+        assert not format_.recognises(b"\n" + text[: HEAD - 1], "x.cube")
+        assert not format_.recognises(b"\n\n3 " + text[4 : HEAD - 5], "x")
