@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from coreset.errors import RequestError
 from coreset.report.evidence import Evidence
-from coreset.report.figure import Figure, Missing, Section, Table, method_label, percent, template
+from coreset.report.figure import Figure, Missing, Section, Table, percent, template
 from coreset.report.figures import (
     cost,
     coverage,
@@ -109,7 +109,7 @@ class Page:
     @property
     def title(self) -> str:
         """What was done to which corpus."""
-        own, rate = method_label(self.evidence.own), percent(self.evidence.rate)
+        own, rate = self.evidence.label(self.evidence.own), percent(self.evidence.rate)
         return f"{self.evidence.name}: {own} at {rate} pruning"
 
     @property
@@ -129,8 +129,9 @@ class Page:
 
     @property
     def job(self) -> Mapping[str, Any] | None:
-        """The job file with its defaults."""
-        return self.evidence.sweep.get("job")
+        """The job file with its defaults, without sections that say nothing of such a corpus."""
+        job, unused = self.evidence.sweep.get("job"), self.evidence.words.unused
+        return None if job is None else {name: section for name, section in job.items() if name not in unused}
 
     @cached_property
     def figures(self) -> list[Figure]:
@@ -165,12 +166,17 @@ def sections(evidence: Evidence) -> list[Section]:
         cost.section,
         coverage.section,
         scores.section,
-        fields.section,
-        space.section,
+        *((fields.section, space.section) if evidence.words.in_space else ()),
         noise.section,
         provenance.section,
     )
-    return [chapter(evidence) for chapter in chapters]
+    made = [chapter(evidence) for chapter in chapters]
+    return made if evidence.words.sweeps else [each for each in map(_without_missing, made) if each.items]
+
+
+def _without_missing(section: Section) -> Section:
+    """The chapter without what only a sweep would add."""
+    return replace(section, items=tuple(item for item in section.items if not isinstance(item, Missing)))
 
 
 def _is(kind: type) -> Any:
