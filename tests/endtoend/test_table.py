@@ -1,6 +1,7 @@
 """A table from its file to its coreset: regression of several targets, and classes; each figure against an oracle."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from coreset.corpus.tables import open_table
 from coreset.learning.network import load
 from coreset.methods.budget import keep
 from coreset.publishing.verify import verify
+from coreset.report.evidence import read_evidence
+from coreset.report.page import build_page
 from coreset.session import open_session, package
 from coreset.stages.table_ingestion import Request, ingest_table
 from coreset.summary import summarise
@@ -106,6 +109,20 @@ def test_the_score_of_a_row_is_the_mean_norm_over_the_networks(digits: Path, cla
             gradients = torch.autograd.grad(loss, list(network.parameters()))
             norms.append(float(sum(each.square().sum() for each in gradients)) ** 0.5)
         assert row["score"] == pytest.approx(np.mean(norms), rel=1e-4, abs=1e-6)
+
+
+def test_the_report_of_a_run_speaks_of_its_rows(classified: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = classified
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = build_page(read_evidence(folder))
+    text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    trained = summary["corpus"]["train"]
+    assert f"has {trained['points']:,} training rows of {trained['groups']} groups. Each row has 64 features" in text
+    assert "“digit” is to be learnt: one of 10 classes" in text
+    assert "each divided by its standard deviation" in text
+    wrong = 100 * summary["evaluation"]["held-out"]["ccs"]["figures"]["error_rate"]["value"]
+    assert f"error rate: {wrong:.3g}%" in text
+    assert re.findall("(?i)densit|snapshot|trajector|bohr|atom|energ|descriptor|Not in this folder", text) == []
 
 
 def test_within_groups_each_keeps_its_share(digits: Path, tmp_path: Path) -> None:

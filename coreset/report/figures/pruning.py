@@ -209,7 +209,7 @@ def _values(evidence: Evidence, quantity: Quantity, rates: list[float], test: st
     ) + _alone(evidence, test)
     return Table(
         f"table-{quantity.key.replace('_', '-')}-{test}",
-        f"{quantity.axis}: {evidence.test_label(test)}",
+        f"{quantity.axis[0].upper()}{quantity.axis[1:]}: {evidence.test_label(test)}",
         caption,
         evidence.how,
         _head(evidence, rates),
