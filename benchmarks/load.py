@@ -1,4 +1,4 @@
-"""What a run bears: 10⁵ shards, 10⁴ snapshots, one snapshot of 10⁹ points; its time, and what its processes hold."""
+"""What a run bears: 10⁵ shards, 10⁴ snapshots, 10⁸ rows, a snapshot of 10⁹ points; its time and its memory."""
 
 from __future__ import annotations
 
@@ -37,13 +37,20 @@ JOB: dict[str, Any] = {
     "select": {"method": "ccs", "prune": 0.99, "cutoff": 0.3, "strata": 100, "seed": 0},
     "evaluation": {"methods": ["random", "ccs"], "seeds": 1, "steps": 200},
 }
+FEATURES = 8
+"""Of the table."""
 SETTINGS = {"learning_rate": 2e-3, "weight_decay": 0.0, "schedule": "constant", "batch": 1024, "window": 65_536}
 SETTINGS |= {"average": 0.0, "checks": 0, "keep": "last"}
 
 
 def rows(quick: bool) -> list[Row]:
     """Each in a process of its own, on two workers where Ray takes part."""
-    return [*_shards(200 if quick else 100_000), *_many(*(20, 8) if quick else (10_000, 22)), *_huge(quick)]
+    return [
+        *_shards(200 if quick else 100_000),
+        *_many(*(20, 8) if quick else (10_000, 22)),
+        *_table(20_000 if quick else 100_000_000),
+        *_huge(quick),
+    ]
 
 
 def _shards(count: int) -> list[Row]:
@@ -129,6 +136,37 @@ def _gaussians(name: str, edge: int, seed: int, density: np.ndarray) -> tuple[Sn
         digest=content_digest(cell, numbers, positions, density),
     )  # fmt: skip
     return snapshot, density
+
+
+def _table(count: int) -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="coreset-table-") as name:
+        table = Path(name) / "table.npy"
+        _write_table(table, count)
+        options = ["--target", str(FEATURES), "--task", "regression"]
+        ingested = watch(["ingest", str(table), f"{name}/table.zarr", *options], pinned())
+        table.unlink()
+        job = {key: value for key, value in JOB.items() if key != "descriptor"}
+        job["corpus"] = {"source": "table.zarr", "train": "train/*", "validation": 0.1, "test": {"bulk": "test/*"}}
+        (Path(name) / "job.yaml").write_text(yaml.safe_dump(job))
+        ran = watch(["run", f"{name}/job.yaml", "--out", f"{name}/run", "--set", "cluster.workers=2"], pinned())
+    stage = f"a table of {count:,} rows of {FEATURES} features, two workers"
+    return [
+        row(stage, "time of ingestion", [ingested.seconds], unit="s"),
+        row(stage, "memory of ingestion's driver", [ingested.driver / 2**30], unit="GiB", at_most=2),
+        row(stage, "time of the run", [ran.seconds], unit="s"),
+        row(stage, "memory of the driver", [ran.driver / 2**30], unit="GiB", at_most=2),
+        row(stage, "memory of the largest worker", [ran.worker / 2**30], unit="GiB", at_most=2),
+    ]
+
+
+def _write_table(path: Path, count: int) -> None:
+    """Normal features, and a smooth function of them with a little noise, a million rows at a time."""
+    table = np.lib.format.open_memmap(path, "w+", np.float32, (count, FEATURES + 1))
+    for first in range(0, count, 1_000_000):
+        rng = np.random.default_rng((0, first))
+        rows = table[first : first + 1_000_000]
+        rows[:, :FEATURES] = rng.standard_normal((len(rows), FEATURES), np.float32)
+        rows[:, FEATURES] = np.sin(rows[:, :FEATURES]).sum(1) + 0.05 * rng.standard_normal(len(rows), np.float32)
 
 
 def _huge(quick: bool) -> list[Row]:

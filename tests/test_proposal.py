@@ -12,7 +12,8 @@ from coreset.cli import main
 from coreset.corpus.store import Corpus
 from coreset.corpus.tables import open_table
 from coreset.job_file import load_job
-from coreset.stages.table_ingestion import Request, ingest_table
+from coreset.stages.table_ingestion import ingest_table
+from coreset.stages.table_request import Request
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from coreset.auditing.request import Audited
 from coreset.numerics.coverage import mean_over_queries, summarise
+from coreset.numerics.dropping import dropping_order
 from coreset.numerics.intervals import Estimate, verdict
 from coreset.numerics.keys import keys, stream
 from coreset.numerics.nested_subsets import of_subsets, to_reach
@@ -123,6 +124,29 @@ def chosen_against_drawn(found: Audited) -> list[dict[str, Any]]:
         }
         for i, size in enumerate(sizes)
     ]
+
+
+def dropped(found: Audited) -> dict[str, Any] | None:
+    """In which order parts can be left out whole, greedily, and the coverage of what stays; None where there are none.
+
+    Measured on the deciding queries alone, whose AUC_pr with all parts is `auc`.
+    """
+    labelling = found.scan.parts_left_out
+    if labelling is None:
+        return None
+    of_each = np.sqrt(np.stack([found.nearby.by_part[part] for part in range(len(labelling.names))]))
+    whole = float(of_each.min(axis=0).mean())
+    points = np.bincount(labelling.of_member, [member.points for member in found.audit.corpus.members])
+    left, rows = found.audit.corpus.points, list[dict[str, Any]]()
+    for part, mean in dropping_order(of_each):
+        left -= int(points[part])
+        reached = 1.0 if mean == whole else whole / mean
+        rows.append({"name": labelling.names[part], "points": left, "auc": mean, "coverage": reached})
+    reach = [{"share": share, "parts": sum(row["coverage"] >= share for row in rows)} for share in SHARES]
+    for row in reach:
+        row["points"] = rows[int(row["parts"]) - 1]["points"] if row["parts"] else found.audit.corpus.points
+    told = {"kind": labelling.kind, "parts": len(labelling.names), "queries": of_each.shape[1], "auc": whole}
+    return {**told, "order": rows, "reach": reach}
 
 
 def contributions(found: Audited) -> dict[str, list[dict[str, Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coreset.artifacts.manifest import software
-from coreset.auditing.coverage import against_size, chosen_against_drawn, contributions, coverage, random_peer
+from coreset.auditing.coverage import against_size, chosen_against_drawn, contributions, coverage, dropped, random_peer
 from coreset.auditing.gaps import uncovered
 from coreset.auditing.redundancy import dimensions, duplicates
 from coreset.auditing.request import Audited
@@ -39,6 +39,7 @@ def figures(found: Audited, names: tuple[str, str], command: str) -> dict[str, A
         "dimension": dimensions(found),
         "uncovered": uncovered(found),
         "contribution": contributions(found),
+        "dropped": dropped(found),
         "software": software(),
     }
 

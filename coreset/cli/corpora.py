@@ -49,6 +49,10 @@ from coreset.errors import RequestError
     type=click.FloatRange(0, 1),
     help="Of a table without --split: share of the groups that test.  [default: 0.1]",
 )
+@click.option(
+    "--key",
+    help="Of a table: column of ids, another for each row, by which random draws know it.  [default: the row's number]",
+)
 @reports_errors
 def ingest(
     source: Path,
@@ -64,6 +68,7 @@ def ingest(
     task: Literal["regression", "classification"] | None,
     split: str | None,
     test: float | None,
+    key: str | None,
 ) -> None:
     """Raw files, a table, or a corpus to be re-sharded, into a corpus. Run again to resume."""
     from coreset.corpus.checks import Checks
@@ -75,13 +80,14 @@ def ingest(
     from coreset.stages.ingestion import open_source
 
     destination = absolute_output(destination, "DEST")
-    if targets or features or split or task or test is not None:
-        from coreset.stages.table_ingestion import Request, ingest_table
+    if targets or features or split or task or key or test is not None:
+        from coreset.stages.table_ingestion import ingest_table
+        from coreset.stages.table_request import Request
 
         if not targets:
             raise RequestError("--target: expected the column of a table that is to be learnt, found none; name it.")
         table = open_table(str(source))
-        request = Request(targets, features, group, split, 0.1 if test is None else test, task)
+        request = Request(targets, features, group, split, 0.1 if test is None else test, task, key)
         with command.executor(None) as executor:
             digest, layout, shards = ingest_table(table, request, destination, executor)
         learnt = f"{len(layout.classes)} classes" if layout.classes else f"{len(layout.targets)} targets"

@@ -36,6 +36,8 @@ class SnapshotSet:
     snapshots: tuple[Member, ...]
     layout: Layout | None = None
     """What a row holds, of a table."""
+    files: tuple[tuple[str, int], ...] = ()
+    """Of a table: names of the files it came in, and the number in the table of the first row of each."""
 
     @property
     def points(self) -> int:
@@ -44,7 +46,7 @@ class SnapshotSet:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over names and content digests, in order; the corpus's place does not enter."""
+        """SHA-256 over names and content digests, in order; neither the corpus's place nor the files' names enter."""
         listing = [[snapshot.name, snapshot.digest] for snapshot in self.snapshots]
         return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
@@ -96,8 +98,8 @@ def split(
     patterns = {"train": train, **{f"test.{name}": pattern for name, pattern in tests.items()}}
     chosen = {role: _regroup(_select(corpus, pattern, role, place), group, place) for role, pattern in patterns.items()}
     _expect_distinct(chosen, place)
-    layout = corpus.layout if isinstance(corpus, TableCorpus) else None
-    everything = SnapshotSet(str(corpus.path), chosen["train"], layout)
+    of_table = (corpus.layout, corpus.files) if isinstance(corpus, TableCorpus) else ()
+    everything = SnapshotSet(str(corpus.path), chosen["train"], *of_table)
     held_out = _validation_groups(everything, validation, stratify, place)
     inside = tuple(s for s in everything.snapshots if s.group not in held_out)
     outside = tuple(s for s in everything.snapshots if s.group in held_out)

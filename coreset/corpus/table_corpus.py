@@ -1,13 +1,15 @@
-"""A table as a corpus on disk: a Zarr v3 group with one group per shard, whose rows share a file and a group.
+"""A table as a corpus on disk: a Zarr v3 group with one group per shard, whose rows share a stretch and a group.
 
 ::
 
-    t.zarr/zarr.json                      what the columns are, and every shard's metadata, written last
-    t.zarr/train/a/00003/values           float32, shape [n, features + targets]
-    t.zarr/train/a/00003/rows             int64, shape [n]: the rows' numbers in their file
+    t.zarr/zarr.json                      columns, files with their first rows, every shard's metadata; written last
+    t.zarr/train/a/000003/values          float32, shape [n, features + targets]
+    t.zarr/train/a/000003/rows            int64, shape [n]: the rows' numbers in the table, ascending
+    t.zarr/train/a/000003/keys            int64, shape [n]: what a random draw knows each by, where a column says so
 
-What the source held is copied, so that it is read once, found to be whole and finite, and guarded by a crc32c per chunk
-from then on. A class is the number of its name in `classes`. The same rows give the same bytes.
+A stretch is so many rows of the whole table, whatever files and row groups they came in: the same rows in the same
+order give the same shards, bit by bit. What the source held is copied, so that it is read once, found to be whole and
+finite, and guarded by a crc32c per chunk from then on. A class is the number of its name in `classes`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import fsspec
 import numpy as np
 import zarr
 from jaxtyping import Float32, Int64
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.storage import MemoryStore, StorePath
 
@@ -34,7 +36,7 @@ from coreset.corpus.store import expect_no_failure_of_the_system
 from coreset.errors import DataError, RequestError, WorkError, brief
 from coreset.learning.slabs import SLAB
 
-TABLE_FORMAT = "coreset-table-1"
+TABLE_FORMAT = "coreset-table-2"
 
 Task = Literal["regression", "classification"]
 
@@ -66,23 +68,24 @@ class Layout:
 
 @dataclass(frozen=True)
 class TableShard:
-    """Rows of a table that share a file and a group: to a table what a snapshot is to densities.
+    """Rows of a stretch of a table that share a group: to a table what a snapshot is to densities.
 
-    root: the corpus; file: of the source; digest: SHA-256 of the rows' numbers in the table and their values.
+    root: the corpus; digest: SHA-256 of the rows' numbers in the table, their keys and their values; keyed: whether
+    they have keys.
     """
 
     name: str
     root: str
     group: str
-    file: str
     points: int
     digest: str
+    keyed: bool = False
     temperature: None = None
     composition: str = ""
 
     @property
     def identity(self) -> bytes:
-        """The 32 bytes of the digest: with a row's place in the shard, the identity of a point."""
+        """The 32 bytes of the digest, of the shard as a whole; a row's own identity is its key, or its number."""
         return bytes.fromhex(self.digest)
 
     @property
@@ -91,50 +94,59 @@ class TableShard:
         return self.points, 1, 1
 
 
-def table_digest(start: Int64[np.ndarray, " n"], values: Float32[np.ndarray, "n c"]) -> str:
-    """SHA-256 of the rows' numbers in the whole table, and of features and targets, all little-endian."""
-    digest = hashlib.sha256(TABLE_FORMAT.encode())
-    digest.update(np.ascontiguousarray(start, "<i8").tobytes())
-    digest.update(np.ascontiguousarray(values + np.float32(0.0), "<f4").tobytes())
-    return digest.hexdigest()
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a shard: their numbers in the table, features and targets, and the keys if they have any."""
+
+    numbers: Int64[np.ndarray, " n"]
+    values: Float32[np.ndarray, "n c"]
+    keys: Int64[np.ndarray, " n"] | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of numbers, keys and values, all little-endian."""
+        digest = hashlib.sha256(TABLE_FORMAT.encode())
+        for numbers in (self.numbers, self.keys):
+            digest.update(b"" if numbers is None else np.ascontiguousarray(numbers, "<i8").tobytes())
+        digest.update(np.ascontiguousarray(self.values + np.float32(0.0), "<f4").tobytes())
+        return digest.hexdigest()
 
 
 class _Attributes(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     group: str
-    file: str
     points: Annotated[int, Field(ge=1)]
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    keyed: bool
 
 
 class _Root(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
-    format: Literal["coreset-table-1"]
+    format: Literal["coreset-table-2"]
     digest: str
     features: Annotated[list[str], Field(min_length=1)]
     targets: Annotated[list[str], Field(min_length=1)]
     task: Task
     ranges: list[Annotated[float, Field(ge=0)]]
     classes: list[str]
+    files: Annotated[list[Annotated[tuple[str, Annotated[int, Field(ge=0)]], Strict(False)]], Field(min_length=1)]
 
 
-def write_shard(
-    root: Path, shard: TableShard, values: Float32[np.ndarray, "n c"], rows: Int64[np.ndarray, " n"]
-) -> None:
+def write_shard(root: Path, name: str, group: str, rows: Rows) -> None:
     """Writes one shard, whole or not at all; one that stands under its name is replaced if it has other content."""
-    final = root / shard.name
-    if final.is_dir() and _digest_at(final) == shard.digest:
+    final = root / name
+    shard = TableShard(name, str(root), group, len(rows.numbers), rows.digest, rows.keys is not None)
+    if final.is_dir() and _stated_at(final) == _stated(shard):
         return
     (root / METADATA).unlink(missing_ok=True)
     with replacing(final) as temporary:
         with zarr.config.set({"json_indent": None}):
-            stated: dict[str, Any] = {"group": shard.group, "file": shard.file}
-            stated |= {"points": shard.points, "digest": shard.digest}
-            group = zarr.open_group(temporary, mode="w", zarr_format=3, attributes={"shard": stated})
-            for name, array in (("values", values), ("rows", rows)):
-                _create(group.store_path / name, array.shape, array.dtype)[...] = array
+            written = zarr.open_group(temporary, mode="w", zarr_format=3, attributes={"shard": _stated(shard)})
+            for label, array in (("values", rows.values), ("rows", rows.numbers), ("keys", rows.keys)):
+                if array is not None:
+                    _create(written.store_path / label, array.shape, array.dtype)[...] = array
         remove(final)
 
 
@@ -149,7 +161,7 @@ def _create(place: StorePath | MemoryStore, shape: tuple[int, ...], dtype: np.dt
         shards=(-(-shape[0] // chunk) * chunk, *shape[1:]),
         serializer=BytesCodec(endian="little"),
         compressors=[BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle", typesize=dtype.itemsize), Crc32cCodec()],
-        # No value and no row is that, so a chunk that is missing is found when it is read.
+        # No value, no row and no key is that, so a chunk that is missing is found when it is read.
         fill_value=np.nan if dtype.kind == "f" else -1,
         config={"write_empty_chunks": True},
     )
@@ -164,9 +176,13 @@ def _as_written(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     return store._store_dict[METADATA].to_bytes()
 
 
-def _digest_at(folder: Path) -> str | None:
+def _stated(shard: TableShard) -> dict[str, Any]:
+    return {"group": shard.group, "points": shard.points, "digest": shard.digest, "keyed": shard.keyed}
+
+
+def _stated_at(folder: Path) -> Any:
     try:
-        return str(read_object((folder / METADATA).read_bytes(), folder)["attributes"]["shard"]["digest"])
+        return read_object((folder / METADATA).read_bytes(), folder)["attributes"]["shard"]
     except (OSError, KeyError, TypeError, DataError):
         return None
 
@@ -183,8 +199,11 @@ def written_shard(root: Path, name: str, points: int) -> TableShard:
     return shard
 
 
-def finish_table(root: Path, shards: Sequence[TableShard], layout: Layout) -> str:
-    """Declares that the corpus consists of these shards; returns its digest. Raises RequestError for others in it."""
+def finish_table(root: Path, shards: Sequence[TableShard], layout: Layout, files: Sequence[tuple[str, int]]) -> str:
+    """Declares that the corpus consists of these shards; returns its digest. Raises RequestError for others in it.
+
+    files: names of the files of the source, and the number in the table of the first row of each.
+    """
     known = {shard.name for shard in shards}
     found = {path.parent.parent.relative_to(root).as_posix() for path in root.rglob(f"values/{METADATA}")}
     if surplus := sorted(found - known):
@@ -198,16 +217,11 @@ def finish_table(root: Path, shards: Sequence[TableShard], layout: Layout) -> st
         "task": layout.task,
         "ranges": list(layout.ranges),
         "classes": list(layout.classes),
+        "files": [list(file) for file in files],
     }
     digest = _corpus_digest(shards, stated)
     metadata = {
-        shard.name: {
-            "zarr_format": 3,
-            "node_type": "group",
-            "attributes": {
-                "shard": {"group": shard.group, "file": shard.file, "points": shard.points, "digest": shard.digest}
-            },
-        }
+        shard.name: {"zarr_format": 3, "node_type": "group", "attributes": {"shard": _stated(shard)}}
         for shard in sorted(shards, key=lambda shard: shard.name)
     }
     mark = {
@@ -221,7 +235,7 @@ def finish_table(root: Path, shards: Sequence[TableShard], layout: Layout) -> st
 
 
 def _corpus_digest(shards: Sequence[TableShard], stated: dict[str, Any]) -> str:
-    entries = sorted([shard.name, shard.digest, shard.group, shard.file, shard.points] for shard in shards)
+    entries = sorted([shard.name, shard.digest, shard.group, shard.points, shard.keyed] for shard in shards)
     return hashlib.sha256(TABLE_FORMAT.encode() + canonical_json([stated, entries])).hexdigest()
 
 
@@ -233,6 +247,8 @@ class TableCorpus:
     snapshots: tuple[TableShard, ...]
     layout: Layout
     digest: str
+    files: tuple[tuple[str, int], ...]
+    """Names of the files of the source, and the number in the table of the first row of each."""
 
     @staticmethod
     def open(path: str) -> TableCorpus:
@@ -249,12 +265,12 @@ class TableCorpus:
             raise DataError(
                 f"{path}/{METADATA}: expected the metadata of a table, found others ({brief(error)}); ingest again."
             ) from None
-        fields = stated.model_dump(exclude={"format", "digest"})
+        fields = stated.model_dump(mode="json", exclude={"format", "digest"})
         if _corpus_digest(shards, fields) != stated.digest:
             raise DataError(f"{path}/{METADATA}: its content is not what its digest says; ingest again.")
         features, targets = tuple(stated.features), tuple(stated.targets)
         layout = Layout(features, targets, stated.task, tuple(stated.ranges), tuple(stated.classes))
-        return TableCorpus(path, shards, layout, stated.digest)
+        return TableCorpus(path, shards, layout, stated.digest, tuple(stated.files))
 
     def select(self, pattern: str) -> tuple[TableShard, ...]:
         """Shards whose names match a glob, in order of name. Raises RequestError where none does."""
@@ -276,11 +292,20 @@ def read_values(shard: TableShard, start: int, stop: int) -> Float32[np.ndarray,
 
 
 def read_rows(shard: TableShard, start: int, stop: int) -> Int64[np.ndarray, " n"]:
-    """The rows' numbers in their file. Raises as `read_values`."""
-    rows = _read(shard, "rows", start, stop)
-    if rows.dtype != np.int64 or rows.ndim != 1 or (rows < 0).any():
-        raise DataError(f"{shard.root}/{shard.name}/rows: expected numbers of rows, found others; ingest again.")
-    return rows
+    """The rows' numbers in the table. Raises as `read_values`."""
+    return _read_whole_numbers(shard, "rows", start, stop)
+
+
+def read_keys(shard: TableShard, start: int, stop: int) -> Int64[np.ndarray, " n"]:
+    """What a random draw knows the rows by: their keys, or else their numbers in the table. Raises as `read_values`."""
+    return _read_whole_numbers(shard, "keys" if shard.keyed else "rows", start, stop)
+
+
+def _read_whole_numbers(shard: TableShard, name: str, start: int, stop: int) -> Int64[np.ndarray, " n"]:
+    found = _read(shard, name, start, stop)
+    if found.dtype != np.int64 or found.ndim != 1 or (found < 0).any():
+        raise DataError(f"{shard.root}/{shard.name}/{name}: expected whole numbers from 0, found others; ingest again.")
+    return found
 
 
 def _read(shard: TableShard, name: str, start: int, stop: int) -> np.ndarray:

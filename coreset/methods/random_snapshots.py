@@ -10,6 +10,8 @@ from coreset.numerics.scans import Scan, ScoreShard
 def rule(scan: Scan, *, prune: budget.Rate, seed: int) -> Rule:
     """Keep max(1, round-half-even((1 − rate)·S)) of S snapshots, those with the smallest keys (purpose SNAPSHOTS).
 
+    Of a table, groups take the place of snapshots.
+
     The one method that holds an entry per snapshot while it is made (its number of points, some 100 bytes).
 
     Raises:
@@ -36,7 +38,7 @@ def rule(scan: Scan, *, prune: budget.Rate, seed: int) -> Rule:
 
 
 def _sizes(shard: ScoreShard) -> dict[bytes, int]:
-    return {shard.identity: int(shard.scores.size)}
+    return {shard.whole or shard.identity: int(shard.scores.size)}
 
 
 def _merge(a: dict[bytes, int], b: dict[bytes, int]) -> dict[bytes, int]:

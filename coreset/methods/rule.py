@@ -102,8 +102,8 @@ class Rule:
         """Select from one shard, which need not be cut as those were that the rule came from."""
         groups = self.groups(shard)
         if self.snapshots is not None:
-            key = snapshot_key(self.seed, shard.identity)
-            if not self.snapshots.takes(key, shard.identity):
+            whole = shard.whole or shard.identity
+            if not self.snapshots.takes(snapshot_key(self.seed, whole), whole):
                 groups[:] = -1
         at = self._thresholds.drawn(shard, groups, self.seed)
         if self.groups.strata is None:

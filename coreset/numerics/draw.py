@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float64, Int32, Int64, UInt32, UInt64
 from numba import njit
 
 from coreset.errors import WorkError
-from coreset.numerics.keys import DRAW, GAMMA, mix, stream
+from coreset.numerics.keys import DRAW, GAMMA, gather, mix, stream
 from coreset.numerics.scans import Scan, ScoreShard
 
 Groups = Callable[[ScoreShard], Int32[np.ndarray, " n"]]
@@ -37,6 +37,8 @@ BINS = 64
 LAST_KEY = np.uint64(0xFFFFFFFFFFFFFFFF)
 BLOCK = 1024
 """Keys computed at once: 8 KB, which stay in the first cache."""
+CONSECUTIVE = np.empty(0, np.int64)
+"""In the place of the numbers of points that follow on each other, for the kernels."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class Thresholds:
         # within a shard the identity is one, so (key, identity) <= last is a bound of the key
         later = self.whose < bisect_left(self.identities, shard.identity)
         key, takes = np.where(later, self.key[1], self.key[0]), np.where(later, self.takes[1], self.takes[0])
-        at, _ = _upto(groups, key, stream(seed, shard.identity, purpose), shard.first)
+        at, _ = _upto(shard, groups, key, stream(seed, shard.identity, purpose))
         taken: Int64[np.ndarray, " drawn"] = at[takes[groups[at] + 1]]  # a bound of 0 let the key 0 pass
         return taken
 
@@ -155,8 +157,8 @@ class _Points:
     seed: int
     purpose: bytes
 
-    def of(self, shard: ScoreShard) -> tuple[Int32[np.ndarray, " n"], UInt32[np.ndarray, " k_plus_1"], np.uint64, int]:
-        return self.groups(shard), self.row, stream(self.seed, shard.identity, self.purpose), shard.first
+    def of(self, shard: ScoreShard) -> tuple[Int32[np.ndarray, " n"], UInt32[np.ndarray, " k_plus_1"], np.uint64]:
+        return self.groups(shard), self.row, stream(self.seed, shard.identity, self.purpose)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,11 +237,12 @@ def _look(
     points: _Points, windows: _Windows, collect: bool, shard: ScoreShard
 ) -> tuple[Int64[np.ndarray, "r bins_and_1"], int, Candidates]:
     """Return how many keys are below and in each bin of the windows, how many points have a stratum, and the keys."""
-    groups, row, start, index = points.of(shard)
-    at, members = _upto(groups, windows.last[row], start, index)  # of row r the key 0 alone, which is below any window
+    groups, row, start = points.of(shard)
+    at, members = _upto(shard, groups, windows.last[row], start)  # of row r the key 0 alone, which is below any window
     table = np.zeros((windows.first.size, windows.bins + 1), dtype=np.int64)
     rows, keys = np.empty(at.size, dtype=np.uint32), np.empty(at.size, dtype=np.uint64)
-    found = _bin(groups, row, start, index, at, windows.first, windows.width, table, rows, keys)
+    numbers = CONSECUTIVE if shard.numbers is None else shard.numbers
+    found = _bin(groups, row, start, shard.first, numbers, at, windows.first, windows.width, table, rows, keys)
     candidates = ((shard.identity, rows[:found].copy(), keys[:found].copy()),) if collect and found else ()
     return table[:-1], members, candidates
 
@@ -273,14 +276,15 @@ def _check(expected: Int64[np.ndarray, " _"], found: Int64[np.ndarray, " _"]) ->
 
 
 def _upto(
-    groups: Int32[np.ndarray, " n"], limit: UInt64[np.ndarray, " k_plus_1"], start: np.uint64, index: int
+    shard: ScoreShard, groups: Int32[np.ndarray, " n"], limit: UInt64[np.ndarray, " k_plus_1"], start: np.uint64
 ) -> tuple[Int64[np.ndarray, " _"], int]:
     """Return the positions of points whose key is at most limit[g + 1], and the number of points that have a stratum.
 
     So the key 0 always passes.
     """
     at = np.empty(groups.size + 1, dtype=np.int64)
-    found, members = _within(groups, limit, start, index, at)
+    numbers = CONSECUTIVE if shard.numbers is None else shard.numbers
+    found, members = _within(groups, limit, start, shard.first, numbers, at)
     return at[:found], members
 
 
@@ -293,7 +297,7 @@ def _keys(state, begin, keys):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _within(groups, limit, start, index, at):
+def _within(groups, limit, start, index, numbers, at):
     state = start + np.uint64(index) * GAMMA
     block = np.empty(BLOCK, dtype=np.uint64)
     found = np.uint64(0)
@@ -307,7 +311,10 @@ def _within(groups, limit, start, index, at):
             continue
         members += here
         keys = block[: some.size]
-        _keys(state, begin, keys)
+        if numbers.size == 0:
+            _keys(state, begin, keys)
+        else:
+            gather(start, numbers[begin : begin + BLOCK], keys)
         for i in range(some.size):
             at[found] = begin + i  # written over unless the point is drawn: cheaper than a branch hard to predict
             found += np.uint64(keys[i] <= limit[np.uint64(some[i] + 1)])  # unsigned: it cannot count from the end
@@ -316,12 +323,15 @@ def _within(groups, limit, start, index, at):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 @no_type_check
-def _bin(groups, row, start, index, at, first, width, table, rows, keys):
+def _bin(groups, row, start, index, numbers, at, first, width, table, rows, keys):
     state = start + np.uint64(index) * GAMMA
     found = np.uint64(0)
     for i in at:
         r = row[np.uint64(groups[i] + 1)]
-        key = mix(state + np.uint64(i + 1) * GAMMA)
+        if numbers.size == 0:
+            key = mix(state + np.uint64(i + 1) * GAMMA)
+        else:
+            key = mix(start + np.uint64(numbers[i] + 1) * GAMMA)
         inside = key >= first[r]
         table[r, (key - first[r]) // width[r] + np.uint64(1) if inside else np.uint64(0)] += 1
         rows[found] = r  # written over unless the key is inside

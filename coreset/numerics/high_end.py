@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int32, Int64
 from numba import njit
 
 from coreset.numerics.draw import Draw, draw
-from coreset.numerics.keys import TIES, keys_at, stream
+from coreset.numerics.keys import TIES, stream
 from coreset.numerics.order_statistics import Summary, nth_highest
 from coreset.numerics.scans import Scan, ScoreShard
 
@@ -46,7 +46,7 @@ class HighEnd:
         at = np.empty(shard.scores.size, dtype=np.int64)
         equal = at[: _positions(shard.scores, shard.scores.dtype.type(self.value), at)].copy()
         if self.ties.last is not None and equal.size:
-            keys = keys_at(stream(self.seed, shard.identity, TIES), shard.first + equal)
+            keys = shard.keys_at(stream(self.seed, shard.identity, TIES), equal)
             key, identity = self.ties.last
             equal = equal[(keys < key) | ((keys == key) & (shard.identity <= identity))]
         return equal

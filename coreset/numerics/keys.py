@@ -65,7 +65,7 @@ def keys(start: np.uint64, first: int, count: int) -> UInt64[np.ndarray, " n"]:
 def keys_at(start: np.uint64, index: Int64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
     """Return the key of each point of `index` in the stream `start`."""
     out = np.empty(index.size, dtype=np.uint64)
-    _gather(start, index, out)
+    gather(start, index, out)
     return out
 
 
@@ -79,6 +79,7 @@ def _range(start, first, out):
 
 @njit(cache=True, nogil=True)
 @no_type_check
-def _gather(start, index, out):
+def gather(start, index, out):
+    """Write the key of each point of `index` (int64) into `out`, for kernels."""
     for i in range(out.size):
         out[i] = mix(start + np.uint64(index[i] + 1) * GAMMA)

@@ -98,7 +98,7 @@ def _summary(shard: ScoreShard) -> Summary:
     unusable = None
     if not finite:
         i = int(np.flatnonzero(~np.isfinite(shard.scores))[0])
-        unusable = (shard.identity, shard.first + i, float(shard.scores[i]))
+        unusable = (shard.identity, shard.number(i), float(shard.scores[i]))
     return Summary(int(shard.scores.size), shard.scores.dtype, least, greatest, digits, unusable)
 
 

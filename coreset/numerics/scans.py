@@ -11,9 +11,10 @@ from functools import reduce
 from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt64
 
 from coreset.errors import RequestError
+from coreset.numerics.keys import keys_at
 
 T = TypeVar("T")
 _KINDS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
@@ -23,8 +24,9 @@ _KINDS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 class ScoreShard:
     """Scores of the points (identity, first), (identity, first + 1), …; higher = harder.
 
-    The identity is the digest of a snapshot, or b"rows" for plain tables. Scores are float32 or float64, and are held
-    as a read-only view.
+    The identity is the digest of a snapshot, or b"rows" for tables. Rows of a table that do not follow on each other
+    have `numbers`, and are the points (identity, number); `first` is then the place of the first in its shard alone.
+    Scores are float32 or float64, and are held as a read-only view.
 
     Raises:
         RequestError: scores of another kind or shape, or a negative `first`.
@@ -33,6 +35,9 @@ class ScoreShard:
     identity: bytes
     first: int
     scores: Float[np.ndarray, " n"]
+    numbers: Int64[np.ndarray, " n"] | None = None
+    whole: bytes | None = None
+    """What is drawn whole where whole snapshots are: of a table's rows their group. None: the identity."""
 
     def __post_init__(self) -> None:
         """Check, and hold every shard as one kind of array, so that the kernels are compiled once."""
@@ -44,6 +49,14 @@ class ScoreShard:
         view = np.ascontiguousarray(self.scores)[:]
         view.setflags(write=False)
         object.__setattr__(self, "scores", view)
+
+    def number(self, at: int) -> int:
+        """The number of the point at a position of the shard."""
+        return self.first + at if self.numbers is None else int(self.numbers[at])
+
+    def keys_at(self, start: np.uint64, at: Int64[np.ndarray, " m"]) -> UInt64[np.ndarray, " m"]:
+        """The keys of the points at some positions of the shard, in the stream `start`."""
+        return keys_at(start, self.first + at if self.numbers is None else self.numbers[at])
 
 
 @runtime_checkable
@@ -103,7 +116,7 @@ def joined(shards: Shards, most: int) -> Shards:
 
 
 def _follows(head: ScoreShard, size: int, shard: ScoreShard) -> bool:
-    same = shard.identity == head.identity and shard.scores.dtype == head.scores.dtype
+    same = shard.identity == head.identity and shard.scores.dtype == head.scores.dtype and shard.numbers is None
     return same and shard.first == head.first + size
 
 

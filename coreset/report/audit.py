@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coreset.report.figure import Section, Table, rounded
-from coreset.report.figures import audit_coverage, audit_gaps, audit_redundancy
+from coreset.report.figures import audit_coverage, audit_gaps, audit_parts, audit_redundancy
 from coreset.report.figures.audit_coverage import share
 from coreset.report.figures.headline import Tile
 from coreset.report.page import render
@@ -64,7 +64,7 @@ class AuditPage:
             audit_coverage.section_size,
             audit_redundancy.section,
             audit_gaps.section,
-            audit_coverage.section_contribution,
+            audit_parts.section,
             audit_redundancy.section_dimension,
             audit_redundancy.section_made,
         )
@@ -109,6 +109,9 @@ def _sentences(figures: Mapping[str, Any]) -> list[str]:
     if members["in_reference"]:
         shared = _count(len(members["in_reference"]), corpus["member_kind"])
         found.append(f"{shared} stand in the reference too.")
+    if (dropped := figures["dropped"]) and (parts := dropped["reach"][-1]["parts"]):
+        could = f"{parts:,} of its {dropped['parts']:,} {audit_parts.plural(dropped['kind'])}"
+        found.append(f"{could} could be left out whole and 99% of the coverage would stay.")
     if regions := figures["uncovered"]["regions"]:
         found.append(f"Least covered is {audit_gaps.place(regions[0], corpus['unit'])}.")
     if helpful := figures["uncovered"]["helpful"]:

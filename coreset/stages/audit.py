@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,6 +15,7 @@ from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, FindShard, Part, Stage
 from coreset.corpus.point_set import Piece, PointSet
 from coreset.numerics.duplicates import hash_rows
+from coreset.numerics.keys import keys, stream
 from coreset.numerics.nearest import PIECE, Centred, centred_queries, lower_to_nearest, pieces_of
 from coreset.numerics.nearest_labels import NearestLabels
 from coreset.numerics.nested_subsets import deepest, levels
@@ -23,6 +24,11 @@ from coreset.stages.space import Space
 
 SIZES = b"/sizes"
 """Purpose of the keys that say to which random subsets a point belongs."""
+
+DROPPED = b"/dropped"
+"""Purpose of the keys that say which queries decide in which order parts are left out."""
+DECIDING, MOST_PARTS = 2_048, 1_000
+"""How many queries those are, and parts that are left out whole, at most."""
 
 LeftOut = Literal["nothing", "trajectory", "point"]
 """What of the set a query does not count, since it is of that set itself: its own trajectory, or itself."""
@@ -59,13 +65,15 @@ class Nearby:
     """What a pass finds of the queries and of the probes, in squared distances.
 
     by_level: to the nearest point that begins with so many zeros, see `nested_subsets`, shape [levels, q]; by_label: of
-    each labelling; own, other: of each probe, its nearest other point in its own member, and in any other.
+    each labelling; own, other: of each probe, its nearest other point in its own member, and in any other; by_part: of
+    some queries, to the nearest point of each part that was seen, by its number.
     """
 
     by_level: Float[np.ndarray, "l q"]
     by_label: tuple[NearestLabels, ...]
     own: Float[np.ndarray, " p"]
     other: NearestLabels
+    by_part: dict[int, Float[np.ndarray, " s"]] = field(default_factory=dict)
 
     @classmethod
     def none(cls, levels: int, labellings: int, queries: int, probes: int) -> Nearby:
@@ -80,12 +88,17 @@ class Nearby:
             tuple(mine.merge(theirs) for mine, theirs in zip(self.by_label, other.by_label, strict=True)),
             np.minimum(self.own, other.own),
             self.other.merge(other.other),
+            {
+                part: np.minimum(self.by_part.get(part, np.inf), other.by_part.get(part, np.inf))
+                for part in self.by_part | other.by_part
+            },
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """As arrays to be written."""
         labelled = {f"label-{i}": each for i, each in enumerate(self.by_label)} | {"other": self.other}
         found = {"by_level": self.by_level, "own": self.own}
+        found |= {f"part-{part}": squared for part, squared in self.by_part.items()}
         for name, each in labelled.items():
             found |= {f"{name}-{part}": getattr(each, part) for part in ("first", "label", "second")}
         return found
@@ -102,7 +115,8 @@ class Nearby:
             return NearestLabels(*(array(f"{name}-{part}") for part in ("first", "label", "second")))
 
         by_label = tuple(labelled(f"label-{i}") for i in range(labellings))
-        return cls(array("by_level"), by_label, array("own"), labelled("other"))
+        by_part = {int(path.stem.removeprefix("part-")): array(path.stem) for path in folder.glob("part-*.npy")}
+        return cls(array("by_level"), by_label, array("own"), labelled("other"), by_part)
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,7 @@ class Scan(Stage):
     """Exact nearest neighbours of queries and probes among all points, and a hash of every point."""
 
     name: ClassVar[str] = "audit"
+    version: ClassVar[int] = 2
     suffix: ClassVar[str] = ""
 
     points: PointSet
@@ -194,6 +209,9 @@ class Scan(Stage):
         bound: Float[np.ndarray, " q"] = found.by_level[level]
         for labelling, nearest in zip(self.labellings, found.by_label, strict=True):
             bound = np.maximum(bound, nearest.bound(labelling.of_member[member]))
+        if self.parts_left_out is not None:
+            deciding, part = self._asked.deciding, self.parts_left_out.of_member[member]
+            bound[deciding] = np.maximum(bound[deciding], found.by_part.get(part, np.inf))
         return bound
 
     def _take_in(self, found: Nearby, member: int, level: int, squared: np.ndarray, beside: np.ndarray) -> None:
@@ -201,6 +219,9 @@ class Scan(Stage):
         np.minimum(found.by_level[level], queried, out=found.by_level[level])
         for labelling, nearest in zip(self.labellings, found.by_label, strict=True):
             nearest.lower(queried, labelling.of_member[member])
+        if self.parts_left_out is not None:
+            part, squared = self.parts_left_out.of_member[member], queried[self._asked.deciding]
+            found.by_part[part] = np.minimum(found.by_part.get(part, np.inf), squared)
         np.minimum(found.own, probed, out=found.own, where=beside)
         found.other.lower(np.where(beside, np.inf, probed), member)
 
@@ -208,6 +229,12 @@ class Scan(Stage):
     def labellings(self) -> list[Labelling]:
         """How members are divided."""
         return labellings(self.points)
+
+    @cached_property
+    def parts_left_out(self) -> Labelling | None:
+        """The finest division whose parts may be left out whole: of a table's shards, which are none, their groups."""
+        fit = (each for each in self.labellings if each.kind != "shard" and len(each.names) <= MOST_PARTS)
+        return next(fit, None)
 
     @cached_property
     def deepest(self) -> int:
@@ -228,6 +255,8 @@ class _Asked:
     """Queries, then probes: what all parts compare their points with."""
 
     queries: int
+    deciding: Int64[np.ndarray, " s"]
+    """The queries that decide in which order parts are left out."""
     probed: Int64[np.ndarray, " p"]
     """The member of each probe."""
     member: Int64[np.ndarray, " x"]
@@ -255,6 +284,7 @@ class _Asked:
         centre, centred = centred_queries(np.concatenate([queries.features, probes.features]) / scale)
         return cls(
             len(queries),
+            deciding(len(queries), scan.seed),
             probes.member,
             np.concatenate([queries.member if itself else nobody, probes.member]),
             np.concatenate([queries.position if itself else nobody, probes.position]),
@@ -269,6 +299,12 @@ class _Asked:
         """Which of them do not count the points of this member."""
         of_it: np.ndarray = (self.excluded >= 0) & (self.excluded == self.of_member[member])
         return of_it
+
+
+def deciding(queries: int, seed: int) -> Int64[np.ndarray, " s"]:
+    """The places of the `DECIDING` queries with the smallest keys, ascending."""
+    order = np.argsort(keys(stream(seed, b"queries", DROPPED), 0, queries), kind="stable")
+    return np.sort(order[:DECIDING])
 
 
 def scale_of(queries: Drawn, scaling: str) -> Float32[np.ndarray, " d"]:

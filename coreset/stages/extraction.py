@@ -43,7 +43,8 @@ class Extraction(Stage):
         return "extraction"
 
     def parameters(self) -> dict[str, Any]:
-        return {"descriptor": asdict(self.descriptor), "with_descriptor": self.with_descriptor}
+        files = {"files": [list(file) for file in self.train.files]} if self.train.files else {}
+        return {"descriptor": asdict(self.descriptor), "with_descriptor": self.with_descriptor, **files}
 
     def inputs(self) -> dict[str, str]:
         return {"train": self.train.digest, "selection": self.selection.digest}
@@ -58,7 +59,7 @@ class Extraction(Stage):
         kept = [(snapshot, selected) for snapshot, selected in chosen if selected is not None]
         if self.train.layout is not None:
             shards = ((each, selected) for each, selected in kept if isinstance(each, TableShard))
-            return write_table_rows(path, self.train.layout, shards)
+            return write_table_rows(path, self.train.layout, self.train.files, shards)
         grids = ((each, selected) for each, selected in kept if isinstance(each, Snapshot))
         assert isinstance(self.descriptor, Descriptor)
         return write_rows(path, self.train.corpus, grids, self.descriptor if self.with_descriptor else None)

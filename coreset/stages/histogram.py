@@ -24,7 +24,7 @@ from coreset.numerics.descriptors import Descriptor
 from coreset.numerics.high_end import HighEnd, high_end
 from coreset.numerics.order_statistics import summarise
 from coreset.stages.scoring import read_field
-from coreset.stages.selection import kept_files
+from coreset.stages.selection import kept_files, score_shard
 
 T = TypeVar("T")
 
@@ -140,7 +140,7 @@ class ScoreHistogram(Stage):
         """The scores of one snapshot, piece by piece."""
         for piece in pieces_of(snapshot):
             scores = read_field(self.scores, snapshot.name, self.field, piece.planes)
-            yield ScoreShard(snapshot.identity, piece.first, scores)
+            yield score_shard(snapshot, piece, scores)
 
     def figures(self, shared: Borders, records: Iterable[dict[str, Any]], find: FindShard) -> dict[str, Any]:
         total: dict[str, Any] = {}

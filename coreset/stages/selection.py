@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -9,14 +10,18 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
+from jaxtyping import Float
 
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Context, FindShard, Part, Scanner, Stage
 from coreset.corpus.kept import batches_of, write_kept
-from coreset.corpus.pieces import pieces_of
+from coreset.corpus.pieces import Piece, pieces_of
+from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import Member, SnapshotSet
+from coreset.corpus.table_corpus import read_keys
 from coreset.errors import RequestError, WorkError
 from coreset.methods import METHODS, Rule, ScoreShard, Selected
+from coreset.methods.select import ROWS
 from coreset.stages.scoring import read_field
 
 T = TypeVar("T")
@@ -104,7 +109,18 @@ class Selection(Stage):
                 scores = np.zeros(piece.points, np.float32)
             else:
                 scores = read_field(self.scores, snapshot.name, field, piece.planes)
-            yield ScoreShard(snapshot.identity, piece.first, scores)
+            yield score_shard(snapshot, piece, scores)
+
+
+def score_shard(member: Member, piece: Piece, scores: Float[np.ndarray, " n"]) -> ScoreShard:
+    """The scores of a piece under the identity that random draws know its points by.
+
+    A grid point is known by (digest of its snapshot, C-order grid index), a row by its key or its number in the table.
+    """
+    if isinstance(member, Snapshot):
+        return ScoreShard(member.identity, piece.first, scores)
+    group = hashlib.sha256(member.group.encode()).digest()
+    return ScoreShard(ROWS, piece.first, scores, read_keys(member, piece.first, piece.stop), group)
 
 
 def part_of(snapshot: Member, within: Within | None) -> str:

@@ -1,87 +1,39 @@
-"""A table in other people's files into the corpus format: read once, checked, cut into shards by group."""
+"""A table in other people's files into the corpus format: read once, checked, cut into shards by stretch and group."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import product
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
-import pyarrow as pa
 
 from coreset.artifacts.executor import Executor
 from coreset.artifacts.stage import Context, Part
 from coreset.corpus.table_corpus import (
     Layout,
+    Rows,
     TableShard,
-    Task,
     finish_table,
-    table_digest,
+    read_keys,
+    read_rows,
     write_shard,
     written_shard,
 )
 from coreset.corpus.tables import Block, Table, side_by_side
-from coreset.errors import RequestError
-from coreset.numerics.keys import keys, stream
+from coreset.errors import DataError, RequestError
+from coreset.numerics.keys import keys_at, stream
+from coreset.stages.table_request import Label, Plan, Request, coded, expanded, planned
 
-SHARD = 2**18
-"""Rows of a shard at most."""
-FOLDS = 20
-"""Groups into which the rows of a table without a grouping column are dealt, by a hash of their number."""
+KEYS = 2**24
+"""Keys that are compared with each other at once, about."""
 MOST_CLASSES = 10_000
 """Names of classes, and groups: they are held by the driver."""
-
-Label = tuple[str, str]
-"""The role of a row (`train`, `test`, …, or empty where its group decides) and its group."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """Which columns of a table are what.
-
-    features: globs; without any, all columns of numbers that are nothing else. group: rows that share its value are
-    not independent, and stay together. split: its values are roles, of which one must be `train`; without it, `test`
-    is the share of the groups that is set aside.
-    """
-
-    targets: tuple[str, ...]
-    features: tuple[str, ...] = ()
-    group: str | None = None
-    split: str | None = None
-    test: float = 0.1
-    task: Task | None = None
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A request against a table that was opened."""
-
-    table: Table
-    features: tuple[str, ...]
-    targets: tuple[str, ...]
-    task: Task
-    group: str | None
-    split: str | None
-
-    @property
-    def labels(self) -> list[str]:
-        return [name for name in (self.split, self.group) if name is not None]
-
-    def label_rows(self, block: Block, piece: Mapping[str, np.ndarray], first: int) -> tuple[np.ndarray, list[Label]]:
-        """The labels that the rows of a piece may have, and which of them each row has, by its number."""
-        rows = len(next(iter(piece.values())))
-        role, roles = (np.zeros(rows, int), [""]) if self.split is None else _coded(piece[self.split])
-        if self.group is not None:
-            group, groups = _coded(piece[self.group])
-        else:
-            hashed = keys(stream(0, b"rows", b"/fold"), block.start + first, rows)
-            group, groups = (hashed % np.uint64(FOLDS)).astype(int), [f"fold-{fold:02d}" for fold in range(FOLDS)]
-        return role * len(groups) + group, list(product(roles, groups))
 
 
 @dataclass(frozen=True)
@@ -91,15 +43,16 @@ class _Seen:
     low: np.ndarray
     high: np.ndarray
     classes: frozenset[str] = frozenset()
-    counts: dict[int, Counter[Label]] = field(default_factory=dict)
-    """Rows of each label, by the number of the block."""
+    counts: Counter[tuple[int, Label]] = field(default_factory=Counter)
+    """Rows of each stretch and label."""
 
     def merge(self, other: _Seen) -> _Seen:
+        self.counts.update(other.counts)
         return _Seen(
             np.minimum(self.low, other.low),
             np.maximum(self.high, other.high),
             self.classes | other.classes,
-            {**self.counts, **other.counts},
+            self.counts,
         )
 
 
@@ -107,12 +60,13 @@ def ingest_table(table: Table, request: Request, destination: Path, executor: Ex
     """Writes the corpus; returns its digest, its layout, and the number of shards.
 
     A shard that stands already is kept. Raises RequestError for columns that are not there or of another kind, and for
-    roles without `train`; DataError for a row that has no value or one that is not finite.
+    roles without `train`; DataError for a row that has no value or one that is not finite, and for a key that two rows
+    have.
     """
-    plan = _planned(table, request)
+    plan = planned(table, request)
     if destination.exists() and (not destination.is_dir() or not _is_ours(destination)):
         raise RequestError(f"{destination}: expected a new folder or a table that was ingested, found something else.")
-    seen = executor.scan(partial(_look, plan), list(enumerate(table.blocks)), _Seen.merge)
+    seen = executor.scan(partial(_look, plan), table.blocks, _Seen.merge)
     classes = tuple(sorted(seen.classes))
     if plan.task == "classification" and not 2 <= len(classes) <= MOST_CLASSES:
         raise RequestError(
@@ -121,91 +75,72 @@ def ingest_table(table: Table, request: Request, destination: Path, executor: Ex
         )
     roles = _roles(table.path, seen, request)
     layout = Layout(
-        tuple(_expanded(table, plan.features)),
-        tuple(_expanded(table, plan.targets)),
+        tuple(expanded(table, plan.features)),
+        tuple(expanded(table, plan.targets)),
         plan.task,
         () if classes else tuple((seen.high - seen.low).tolist()),
         classes,
     )
     work = partial(_write, plan, destination, layout, roles)
-    parts = [("", Part(block.name, (number, block), float(block.rows))) for number, block in enumerate(table.blocks)]
+    parts = [
+        ("", Part(block.name, (number, first), float(block.rows)))
+        for number, block in enumerate(table.blocks)
+        if (first := -(-block.start // plan.stretch) * plan.stretch) < block.start + block.rows
+    ]
     executor.map(work, parts, "data", "ingestion")
     shards = [
-        shard
-        for number, counts in sorted(seen.counts.items())
-        for label, rows in sorted(counts.items())
-        for shard in _written(destination, table.blocks[number], number, roles[label], label[1], rows)
+        written_shard(destination, _path(roles[label], label[1], stretch), rows)
+        for (stretch, label), rows in sorted(seen.counts.items())
     ]
-    return finish_table(destination, shards, layout), layout, len(shards)
-
-
-def _planned(table: Table, request: Request) -> _Plan:
-    targets = table.matching(request.targets)
-    given = {*(column.name for column in targets), request.group, request.split}
-    text = any(column.kind == "text" for column in targets)
-    task = request.task or ("classification" if text else "regression")
-    if task == "classification" and (len(targets) > 1 or targets[0].width > 1):
-        raise RequestError(f"{table.path}: expected one target of classes, found {len(targets)}; name one column.")
-    if task == "regression" and text:
-        raise RequestError(f"{table.path}: expected targets of numbers, found text; use --task classification.")
-    for name in filter(None, (request.group, request.split)):
-        table.matching([name])
-    if request.features:
-        features = [column for column in table.matching(request.features, "number") if column.name not in given]
-    else:
-        features = [column for column in table.columns if column.kind == "number" and column.name not in given]
-    if not features:
-        raise RequestError(f"{table.path}: expected columns of numbers beside the target, found none.")
-    seen, learnt = (tuple(column.name for column in each) for each in (features, targets))
-    return _Plan(table, seen, learnt, task, request.group, request.split)
+    if plan.key is not None:
+        _expect_distinct(table.path, plan.key, shards, executor)
+    files = {block.name.rpartition("#")[0]: block.start - block.first for block in reversed(table.blocks)}
+    return (
+        finish_table(destination, shards, layout, sorted(files.items(), key=lambda file: file[1])),
+        layout,
+        len(shards),
+    )
 
 
 def _is_ours(folder: Path) -> bool:
     return not any(folder.iterdir()) or any(folder.glob("**/values/zarr.json"))
 
 
-def _expanded(table: Table, names: Sequence[str]) -> Iterator[str]:
-    widths = {column.name: column.width for column in table.columns}
-    for name in names:
-        yield from [name] if widths[name] == 1 else (f"{name}[{i}]" for i in range(widths[name]))
-
-
-def _coded(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Distinct labels as text, and the number of each row's; a whole number is written as one, whatever its type."""
-    if values.dtype == object:
-        encoded = pa.array(values, pa.string()).dictionary_encode()
-        return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
-    distinct, places = np.unique(values, return_inverse=True)
-    return places, [f"{value:.17g}" if values.dtype.kind == "f" else str(int(value)) for value in distinct]
-
-
-def _look(plan: _Plan, item: tuple[int, Block]) -> _Seen:
-    number, block = item
-    names = [*plan.targets, *plan.labels]
-    counts: Counter[Label] = Counter()
+def _look(plan: Plan, block: Block) -> _Seen:
+    counts: Counter[tuple[int, Label]] = Counter()
+    found: set[Label] = set()
     classes: set[str] = set()
-    width = len(list(_expanded(plan.table, plan.targets)))
+    width = len(list(expanded(plan.table, plan.targets)))
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
     first = 0
-    for piece in plan.table.pieces(block, names):
-        label, labels = plan.label_rows(block, piece, first)
-        found = zip(labels, np.bincount(label, minlength=len(labels)).tolist(), strict=True)
-        counts.update({each: rows for each, rows in found if rows})
+    for piece in plan.table.pieces(block, [*plan.targets, *plan.others]):
+        label, labels = plan.label_rows(piece, plan.keys_of(piece, block, first))
+        for begin, end in _cut(block.start + first, len(label), plan.stretch):
+            rows = np.bincount(label[begin:end], minlength=len(labels))
+            stretch = (block.start + first + begin) // plan.stretch
+            counts.update({(stretch, labels[i]): int(rows[i]) for i in np.flatnonzero(rows)})
+        found.update(label for _, label in counts)
         if plan.task == "classification":
-            classes.update(_coded(piece[plan.targets[0]])[1])
+            classes.update(coded(piece[plan.targets[0]])[1])
         else:
             values = side_by_side(piece, plan.targets, block, first)
             low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
         first += len(label)
-        for what, held in (("classes", classes), ("groups", counts)):
+        for what, held in (("classes", classes), ("groups", found)):
             if len(held) > MOST_CLASSES:
                 raise RequestError(f"{block.file}: expected at most {MOST_CLASSES} {what}, found more; name others.")
-    return _Seen(low, high, frozenset(classes), {number: counts})
+    return _Seen(low, high, frozenset(classes), counts)
+
+
+def _cut(start: int, rows: int, stretch: int) -> Iterator[tuple[int, int]]:
+    """The places in a piece where stretches begin and end, of `rows` rows from number `start` on."""
+    borders = [0, *range(-start % stretch or stretch, rows, stretch), rows]
+    return pairwise(borders)
 
 
 def _roles(path: str, seen: _Seen, request: Request) -> dict[Label, str]:
     """The role of every label: as its column says, or by a hash of the group."""
-    labels = sorted({label for counts in seen.counts.values() for label in counts})
+    labels = sorted({label for _, label in seen.counts})
     if request.split is not None:
         if "train" not in {role for role, _ in labels}:
             found = ", ".join(sorted({role for role, _ in labels}))[:200]
@@ -226,8 +161,8 @@ def _hashed(group: str) -> bytes:
     return hashlib.sha256(f"test\0{group}".encode()).digest()
 
 
-def _path(role: str, group: str, number: int, part: int) -> str:
-    return "/".join([_plain(role), _plain(group), f"{number:05d}-{part:02d}"])
+def _path(role: str, group: str, stretch: int) -> str:
+    return "/".join([_plain(role), _plain(group), f"{stretch:06d}"])
 
 
 def _plain(label: str) -> str:
@@ -235,46 +170,117 @@ def _plain(label: str) -> str:
 
 
 def _write(
-    plan: _Plan, destination: Path, layout: Layout, roles: dict[Label, str], _: str, part: Part, context: Context
+    plan: Plan, destination: Path, layout: Layout, roles: dict[Label, str], _: str, part: Part, context: Context
 ) -> None:
-    """Deals the rows of a block to its labels, and writes a shard whenever one is full."""
-    number, block = part.payload
+    """Writes the shards of all stretches that begin in a block; the last reaches into the blocks behind it."""
+    number, begin = part.payload
+    block = plan.table.blocks[number]
+    stop = min(plan.table.rows, begin + -(-(block.start + block.rows - begin) // plan.stretch) * plan.stretch)
+    held = _Stretch(plan, destination, layout, roles)
+    for start, piece in _pieces(plan, number, begin, stop, layout):
+        for first, end in _cut(start, len(piece.label), plan.stretch):
+            held.add(start + first, piece, slice(first, end))
+    held.write()
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Consecutive rows: values, keys, and the number of each row's label among `labels`."""
+
+    values: np.ndarray
+    keys: np.ndarray
+    label: np.ndarray
+    labels: list[Label]
+
+
+def _pieces(plan: Plan, number: int, begin: int, stop: int, layout: Layout) -> Iterator[tuple[int, _Piece]]:
+    """The rows begin ≤ number < stop, from a block on, with the number of each piece's first."""
     code = {name: i for i, name in enumerate(layout.classes)}
-    held: dict[Label, list[tuple[np.ndarray, np.ndarray]]] = {}
-    full: Counter[Label] = Counter()
+    names = [*plan.features, *plan.targets, *plan.others]
+    for block in plan.table.blocks[number:]:
+        start = block.start
+        if start >= stop:
+            return
+        for columns in plan.table.pieces(block, names):
+            rows = len(next(iter(columns.values())))
+            low, high = max(begin - start, 0), min(stop - start, rows)
+            if low < high:
+                piece = _piece(
+                    plan, {name: column[low:high] for name, column in columns.items()}, block, start + low, code
+                )
+                yield start + low, piece
+            start += rows
+            if start >= stop:
+                return
 
-    def flush(label: Label, values: np.ndarray, rows: np.ndarray) -> None:
-        name = _path(roles[label], label[1], number, full[label])
-        digest = table_digest(rows - block.first + block.start, values)
-        file = block.name.rpartition("#")[0]
-        # The same fold of two roles is no group of both.
-        group = label[1] if plan.group is not None else f"{roles[label]}/{label[1]}"
-        write_shard(destination, TableShard(name, str(destination), group, file, len(rows), digest), values, rows)
-        full[label] += 1
 
-    first = 0
-    for piece in plan.table.pieces(block, [*plan.features, *plan.targets, *plan.labels]):
-        if plan.task == "classification":
-            numbers, names = _coded(piece[plan.targets[0]])
-            piece[plan.targets[0]] = np.array([code[name] for name in names], np.float32)[numbers]
-        values = side_by_side(piece, [*plan.features, *plan.targets], block, first)
-        label, labels = plan.label_rows(block, piece, first)
+def _piece(plan: Plan, columns: dict[str, np.ndarray], block: Block, start: int, code: dict[str, int]) -> _Piece:
+    if plan.task == "classification":
+        numbers, names = coded(columns[plan.targets[0]])
+        columns[plan.targets[0]] = np.array([code[name] for name in names], np.float32)[numbers]
+    values = side_by_side(columns, [*plan.features, *plan.targets], block, start - block.start)
+    identity = plan.keys_of(columns, block, start - block.start)
+    return _Piece(values, identity, *plan.label_rows(columns, identity))
+
+
+class _Stretch:
+    """The rows of one stretch, gathered piece by piece and dealt to their labels when it is full."""
+
+    def __init__(self, plan: Plan, destination: Path, layout: Layout, roles: dict[Label, str]) -> None:
+        self.plan, self.destination, self.roles = plan, destination, roles
+        columns = layout.length + len(layout.targets)
+        self.values = np.empty((plan.stretch, columns), np.float32)
+        self.keys, self.label = np.empty(plan.stretch, np.int64), np.empty(plan.stretch, np.int64)
+        self.codes: dict[Label, int] = {}
+        self.start, self.filled = 0, 0
+
+    def add(self, start: int, piece: _Piece, some: slice) -> None:
+        """Takes rows of a piece, of which the first has this number; they are of one stretch."""
+        if start % self.plan.stretch == 0:
+            self.write()
+            self.start = start
+        code = np.array([self.codes.setdefault(label, len(self.codes)) for label in piece.labels])
+        place = slice(self.filled, self.filled + some.stop - some.start)
+        self.values[place], self.keys[place] = piece.values[some], piece.keys[some]
+        self.label[place] = code[piece.label[some]]
+        self.filled = place.stop
+
+    def write(self) -> None:
+        """Writes a shard for each label that a row has."""
+        label = self.label[: self.filled]
         order = np.argsort(label, kind="stable")
-        for chosen in np.split(order, np.flatnonzero(np.diff(label[order])) + 1):
-            each = labels[label[chosen[0]]]
-            held.setdefault(each, []).append((values[chosen], block.first + first + chosen))
-            while sum(len(rows) for _, rows in held[each]) >= SHARD:
-                joined, rows = (np.concatenate(parts) for parts in zip(*held[each], strict=True))
-                flush(each, joined[:SHARD], rows[:SHARD])
-                held[each] = [(joined[SHARD:], rows[SHARD:])]
-        first += len(values)
-    for each, pieces in held.items():
-        joined, rows = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-        if len(rows):
-            flush(each, joined, rows)
+        for label_, code in self.codes.items():
+            chosen = order[slice(*np.searchsorted(label[order], [code, code + 1]))]
+            if len(chosen):
+                role, group = self.roles[label_], label_[1]
+                rows = Rows(
+                    self.start + chosen, self.values[chosen], None if self.plan.key is None else self.keys[chosen]
+                )
+                # The same fold of two roles is no group of both.
+                named = group if self.plan.group is not None else f"{role}/{group}"
+                write_shard(self.destination, _path(role, group, self.start // self.plan.stretch), named, rows)
+        self.codes, self.filled = {}, 0
 
 
-def _written(destination: Path, block: Block, number: int, role: str, group: str, rows: int) -> Iterator[TableShard]:
-    """The shards of a label in a block, as they stand on the disk."""
-    for part, first in enumerate(range(0, rows, SHARD)):
-        yield written_shard(destination, _path(role, group, number, part), min(SHARD, rows - first))
+def _expect_distinct(path: str, key: str, shards: Sequence[TableShard], executor: Executor) -> None:
+    """Raises DataError where two rows have one key, for a random draw could not tell them apart."""
+    buckets = -(-sum(shard.points for shard in shards) // KEYS)
+    twice = executor.scan(partial(_twice, shards, buckets), range(buckets), max)
+    if twice >= 0:
+        held = ((read_keys(shard, 0, shard.points), read_rows(shard, 0, shard.points)) for shard in shards)
+        rows = sorted(int(row) for keys, numbers in held for row in numbers[keys == twice])
+        raise DataError(
+            f"{path}: column {key!r}: expected another key for every row, found that of row {rows[0]} again in row "
+            f"{rows[1]}; drop one of them, or name another column, or none."
+        )
+
+
+def _twice(shards: Sequence[TableShard], buckets: int, bucket: int) -> int:
+    """The greatest key that two rows have, of those in one of the buckets; −1 if there is none."""
+    found = [np.empty(0, np.int64)]
+    for shard in shards:
+        held = read_keys(shard, 0, shard.points)
+        found.append(held[keys_at(stream(0, b"keys"), held) % np.uint64(buckets) == bucket])
+    ordered = np.sort(np.concatenate(found))
+    equal = ordered[1:][ordered[1:] == ordered[:-1]]
+    return int(equal[-1]) if len(equal) else -1

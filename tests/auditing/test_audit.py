@@ -22,7 +22,8 @@ from coreset.corpus.tables import open_table
 from coreset.errors import RequestError
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.space import Space
-from coreset.stages.table_ingestion import Request, ingest_table
+from coreset.stages.table_ingestion import ingest_table
+from coreset.stages.table_request import Request
 
 
 def audited(
@@ -223,6 +224,30 @@ def test_grids_against_themselves_leave_their_own_trajectory_out(trajectories: C
     # Each temperature is one trajectory's here, so it would tell the same.
     view = found["uncovered"]["views"][0]
     assert len(view["points"]) == len(view["distances"]) == 125
+
+
+def test_whole_snapshots_are_left_out_in_the_order_that_costs_least(trajectories: Corpus, tmp_path: Path) -> None:
+    """Of the queries that are asked, each step against trying every snapshot that is left."""
+    found = audited(tmp_path / "out", trajectories.path, neighbours=4, queries=10_000)
+    rows = rows_of(trajectories.snapshots, Descriptor(4))
+    names = [each.name for each in trajectories.snapshots]
+    groups = np.array([each.group for each in trajectories.snapshots])
+    apart = cdist(rows, rows)
+    apart[np.repeat(groups, 125)[:, None] == np.repeat(groups, 125)[None, :]] = np.inf
+    of_each = apart.reshape(len(rows), len(names), 125).min(axis=2)
+    kept = list(range(len(names)))
+    dropped = found["dropped"]
+    assert (dropped["kind"], dropped["parts"], dropped["queries"]) == ("snapshot", len(names), len(rows))
+    assert dropped["auc"] == pytest.approx(of_each.min(axis=1).mean())
+    for row in dropped["order"]:
+        means = {part: of_each[:, [each for each in kept if each != part]].min(axis=1).mean() for part in kept}
+        assert means[names.index(row["name"])] == pytest.approx(min(means.values()), rel=1e-9)
+        kept.remove(names.index(row["name"]))
+        assert row["points"] == 125 * len(kept)
+        assert row["coverage"] == pytest.approx(dropped["auc"] / row["auc"])
+    assert len({groups[part] for part in kept}) == 2  # else some query would have no point left
+    for each in dropped["reach"]:
+        assert each["parts"] == sum(row["coverage"] >= each["share"] for row in dropped["order"])
 
 
 def test_a_snapshot_unlike_all_others_is_named_with_atom_and_place_and_helps_most(

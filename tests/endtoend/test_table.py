@@ -17,14 +17,17 @@ import coreset
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import Artifact
 from coreset.cli import main
+from coreset.corpus.table_corpus import read_rows
 from coreset.corpus.tables import open_table
 from coreset.learning.network import load
 from coreset.methods.budget import keep
+from coreset.numerics.keys import keys_at, stream
 from coreset.publishing.verify import verify
 from coreset.report.evidence import read_evidence
 from coreset.report.page import build_page
 from coreset.session import open_session, package
-from coreset.stages.table_ingestion import Request, ingest_table
+from coreset.stages.table_ingestion import ingest_table
+from coreset.stages.table_request import Request
 from coreset.summary import summarise
 
 JOB: dict[str, Any] = {
@@ -88,6 +91,42 @@ def test_classes_are_learnt_and_pruned(digits: Path, classified: tuple[Path, dic
     figures = summary["evaluation"]["held-out"]["full"]["figures"]
     assert figures["error_rate"]["value"] < 0.15  # by guessing: 0.9
     assert set(figures) == {"nrmse", "nmae", "error_rate", "log_loss"}
+
+
+def test_the_coreset_does_not_depend_on_how_the_table_is_cut(
+    digits: Path, classified: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    frame = pd.read_parquet(digits / "digits.parquet")
+    firsts = [0, 130, 700]
+    (tmp_path / "cut").mkdir()
+    for name, first, stop in zip("abc", firsts, [*firsts[1:], len(frame)], strict=True):
+        frame[first:stop].to_parquet(tmp_path / "cut" / f"{name}.parquet", row_group_size=61)
+    folder, summary = run(tmp_path, tmp_path / "cut", Request(("digit",), ("pixel*",), group="scan"))
+    rows, expected = (coreset.open(each).to_pandas() for each in (folder, classified[0]))
+    first = rows.pop("file").astype(str).str[0].map(dict(zip("abc", firsts, strict=True)))
+    assert (rows.pop("row") + first).tolist() == expected.pop("row").tolist()
+    pd.testing.assert_frame_equal(rows, expected.drop(columns="file"))
+    assert summary["evaluation"] == classified[1]["evaluation"]
+
+
+def test_rows_are_drawn_by_the_keys_of_their_numbers(digits: Path, tmp_path: Path) -> None:
+    select = {"method": "random", "prune": 0.8, "seed": 3}
+    folder, _ = run(tmp_path, digits / "digits.parquet", Request(("digit",), ("pixel*",), group="scan"), select=select)
+    train = open_session(tmp_path / "job.yaml", folder, None, ()).split.train
+    numbers = np.concatenate([read_rows(shard, 0, shard.points) for shard in train.snapshots])
+    smallest = numbers[np.argsort(keys_at(stream(3, b"rows"), numbers))[: keep(len(numbers), 0.8)]]
+    assert sorted(coreset.open(folder).to_pandas()["row"]) == sorted(smallest.tolist())
+
+
+def test_whole_groups_are_drawn_where_whole_snapshots_are(digits: Path, tmp_path: Path) -> None:
+    select = {"method": "random-snapshots", "prune": 0.8, "seed": 3}
+    request = Request(("digit",), ("pixel*",), group="scan")
+    folder, _ = run(tmp_path, digits / "digits.parquet", request, select=select)
+    kept = coreset.open(folder).to_pandas().groupby("group").size()
+    whole = pd.read_parquet(digits / "digits.parquet").groupby("scan").size()
+    assert {name: int(whole[int(name)]) for name in kept.index} == kept.to_dict()
+    train = open_session(tmp_path / "job.yaml", folder, None, ()).split.train
+    assert len(kept) == keep(len(train.groups), 0.8)
 
 
 def test_the_score_of_a_row_is_the_mean_norm_over_the_networks(digits: Path, classified: Any) -> None:

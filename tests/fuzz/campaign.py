@@ -36,6 +36,9 @@ SILENCE = 180.0
 RIGHT, EXPLAINED, CHECKSUM, REFUSED = "right", "explained", "checksum", "refused"
 OUTCOMES = (RIGHT, EXPLAINED, CHECKSUM, REFUSED)
 
+SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where inputs lie: in memory, for to make and remove a million folders is most of the work on a disk."""
+
 
 class TimedOut(BaseException):
     """Not an Exception, so that no reader takes it for one of its own."""
@@ -91,7 +94,7 @@ def same(one: Any, other: Any) -> bool:
 @contextmanager
 def valid(target: Target) -> Iterator[tuple[Path, Any]]:
     """The valid input in a folder of its own, and its data."""
-    with tempfile.TemporaryDirectory(prefix="coreset-fuzz-") as scratch, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory(prefix="coreset-fuzz-", dir=SCRATCH) as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         folder = Path(scratch) / "input"
         folder.mkdir()

@@ -13,7 +13,8 @@ from mutations import BYTES, JSON
 from coreset.artifacts.executor import SerialExecutor
 from coreset.corpus.table_corpus import TableCorpus, read_rows, read_values
 from coreset.corpus.tables import Table, open_table
-from coreset.stages.table_ingestion import Request, ingest_table
+from coreset.stages.table_ingestion import ingest_table
+from coreset.stages.table_request import Request
 
 ROWS = np.random.default_rng(5).normal(size=(400, 3)).astype(np.float32)
 KINDS = np.random.default_rng(6).choice(["fcc", "bcc", "hcp"], 400)
@@ -64,7 +65,6 @@ def _read_corpus(folder: Path) -> dict[str, Any]:
     shards = {
         shard.name: (
             shard.group,
-            shard.file,
             shard.digest,
             read_values(shard, 0, shard.points),
             read_rows(shard, 0, shard.points),
@@ -74,7 +74,7 @@ def _read_corpus(folder: Path) -> dict[str, Any]:
     return {"digest": corpus.digest, "layout": vars(corpus.layout), **shards}
 
 
-SHARD = "c.zarr/train/fcc/00000-00"
+SHARD = "c.zarr/train/fcc/000000"
 
 TARGETS = [
     Target("table-parquet", _write_parquet, {"t.parquet": BYTES}, _read("t.parquet"), _unprotected, places=True),

@@ -22,7 +22,8 @@ from coreset.numerics.gradient_norms import gradient_norms_and_residuals, has_cl
 from coreset.numerics.per_sample import per_sample_norms_and_residuals
 from coreset.session import open_session, package
 from coreset.stages.scoring import read_field
-from coreset.stages.table_ingestion import Request, ingest_table
+from coreset.stages.table_ingestion import ingest_table
+from coreset.stages.table_request import Request
 
 SOURCE = """
 import torch

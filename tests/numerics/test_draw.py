@@ -101,6 +101,24 @@ def test_windows_that_miss_cost_scans_and_nothing_else(seed: int, most_candidate
     assert chosen(shards, draws, 5) == brute_force(shards, taken, 5)
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), most_candidates=st.sampled_from([1, 30, 1000]), fraction=st.floats(0, 1))
+def test_numbered_points_are_drawn_as_if_they_followed_on_each_other(
+    seed: int, most_candidates: int, fraction: float
+) -> None:
+    """The points of one identity, dealt to shards at random: each shard has some of the numbers, in any order."""
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(-1, 4, 3000).astype(np.float64)
+    whole = [ScoreShard(b"rows", 0, groups)]
+    dealt = np.array_split(rng.permutation(groups.size), 5)
+    shards = [ScoreShard(b"rows", 7, groups[some], some) for some in dealt]
+    population = population_of(whole, 4)
+    taken = [int(fraction * size) for size in population]
+    draws = draw(serial_scan(lambda: shards), by_score, population, taken, seed, DRAW, most_candidates)
+    found = {(b"rows", int(s.numbers[i])) for s in shards for i in drawn(s, by_score(s), draws, seed)}  # type: ignore[index]
+    assert found == brute_force(whole, taken, seed)
+
+
 def test_many_strata_at_once_with_tables_of_the_default_size() -> None:
     shards = some_shards(1, 2000, points=20_000)
     population = population_of(shards, 2000)

@@ -49,6 +49,23 @@ def test_high_end_is_the_head_of_the_sorted_scores(
     assert high.rest_hi == (-ranked[count][0] if count < total else None)
 
 
+@settings(deadline=None, max_examples=60)
+@given(values=scores.filter(len), fraction=st.floats(0, 1), seed=st.integers(0, 1000))
+def test_numbered_points_are_of_the_high_end_as_if_they_followed_on_each_other(
+    values: np.ndarray, fraction: float, seed: int
+) -> None:
+    whole = ScoreShard(b"rows", 0, values)
+    order = np.random.default_rng(seed).permutation(values.size)
+    shards = [ScoreShard(b"rows", 2, values[some], some) for some in np.array_split(order, 3)]
+    count = int(fraction * values.size)
+    found = [
+        high_end(scan, summarise(scan), count, seed) for scan in map(serial_scan, (lambda: [whole], lambda: shards))
+    ]
+    assert found[0] == found[1]
+    inside = [int(order_) for s in shards for order_ in s.numbers[found[1].contains(s)]]  # type: ignore[index]
+    assert sorted(inside) == np.flatnonzero(found[0].contains(whole)).tolist()
+
+
 def test_ties_are_removed_independently_of_the_later_draw() -> None:
     """Of the points left of a tie, half have a key of purpose DRAW below 1/2; had the cut used it, none would."""
     shard = ScoreShard(b"rows", 0, np.zeros(20_000))

@@ -1,6 +1,7 @@
 """A table becomes a corpus: every row once, with its group and its place, however the source was cut."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 from coreset.artifacts.executor import SerialExecutor
 from coreset.corpus import tables
 from coreset.corpus.metadata import METADATA
-from coreset.corpus.table_corpus import TableCorpus, read_rows, read_values
+from coreset.corpus.table_corpus import TableCorpus, read_keys, read_rows, read_values
 from coreset.corpus.tables import open_table
 from coreset.errors import DataError, RequestError
-from coreset.stages import table_ingestion as module
-from coreset.stages.table_ingestion import Request, ingest_table
+from coreset.stages import table_ingestion, table_request
+from coreset.stages.table_ingestion import ingest_table
+from coreset.stages.table_request import Request
 
 RNG = np.random.default_rng(3)
 N = 1000
@@ -59,9 +61,9 @@ def expected(names: Sequence[str]) -> list[list[float]]:
     return np.stack([np.asarray(COLUMNS[name], np.float32) for name in names], axis=1).tolist()
 
 
-@pytest.mark.parametrize("most", [17, 2**18])
+@pytest.mark.parametrize("most", [16, 2**18])
 def test_every_row_stands_once_with_its_group(table: Path, tmp_path: Path, most: int, monkeypatch: Any) -> None:
-    monkeypatch.setattr(module, "SHARD", most)
+    monkeypatch.setattr(table_request, "STRETCH", most)
     monkeypatch.setattr(tables, "ROWS", 37)
     corpus = ingest(table, tmp_path / "c", Request(("y",), group="kind", split="role"))
     found = gathered(corpus)
@@ -70,7 +72,7 @@ def test_every_row_stands_once_with_its_group(table: Path, tmp_path: Path, most:
     assert [group for _, _, group, _ in found] == COLUMNS["kind"].tolist()
     assert [role for _, role, _, _ in found] == COLUMNS["role"].tolist()
     assert max(shard.points for shard in corpus.snapshots) <= most
-    assert {shard.file for shard in corpus.snapshots} == {"t.parquet"}
+    assert corpus.files == (("t.parquet", 0),)
     assert corpus.layout.features == ("a", "b", "source") and corpus.layout.task == "regression"
     assert corpus.layout.ranges == pytest.approx([np.ptp(COLUMNS["y"])])
 
@@ -83,6 +85,63 @@ def test_a_shard_does_not_depend_on_how_many_rows_are_read_at_a_time(
     monkeypatch.setattr(tables, "ROWS", 11)
     assert ingest(table, tmp_path / "pieces", request).digest == whole.digest
     assert picture(tmp_path / "pieces") == picture(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("key", [None, "id"])
+@pytest.mark.parametrize("stretch", [16, 128, 2**18])
+def test_the_corpus_does_not_depend_on_how_the_rows_are_cut_into_files_and_row_groups(
+    tmp_path: Path, stretch: int, key: str | None, monkeypatch: Any, picture: Callable[[Path], Any]
+) -> None:
+    """Row groups smaller and larger than a stretch, and files that end within one."""
+    monkeypatch.setattr(table_request, "STRETCH", stretch)
+    request = Request(("y",), features=("[ab]",), group="source", split="role", key=key)
+    table = pa.table({**COLUMNS, "id": [f"row {i}" for i in RNG.permutation(N)]})
+    pq.write_table(table, tmp_path / "t.parquet", row_group_size=N)
+    whole = ingest(tmp_path / "t.parquet", tmp_path / "c-whole", request)
+    pictures = picture(tmp_path / "c-whole")
+    for name, borders, group in (("few", [300, 301, 700], 64), ("many", [*range(7, N, 7)], 3)):
+        (tmp_path / name).mkdir()
+        for i, (first, stop) in enumerate(zip([0, *borders], [*borders, N], strict=True)):
+            pq.write_table(table[first:stop], tmp_path / name / f"{i:04d}.parquet", row_group_size=group)
+        corpus = ingest(tmp_path / name, tmp_path / f"c-{name}", request)
+        assert corpus.snapshots == tuple(replace(shard, root=str(tmp_path / f"c-{name}")) for shard in whole.snapshots)
+        assert corpus.files == tuple((f"{i:04d}.parquet", first) for i, first in enumerate([0, *borders]))
+        found = picture(tmp_path / f"c-{name}")
+        assert {**found, METADATA: None} == {**pictures, METADATA: None}  # which holds the names of the files
+
+
+def test_a_row_is_known_by_its_key(tmp_path: Path) -> None:
+    ids = RNG.permutation(N) + 5
+    pq.write_table(pa.table({**COLUMNS, "id": ids}), tmp_path / "t.parquet")
+    corpus = ingest(tmp_path / "t.parquet", tmp_path / "c", Request(("y",), features=("a",), group="kind", key="id"))
+    for shard in corpus.snapshots:
+        rows = read_rows(shard, 0, shard.points)
+        assert read_keys(shard, 0, shard.points).tolist() == ids[rows].tolist()
+    without = ingest(tmp_path / "t.parquet", tmp_path / "w", Request(("y",), features=("a",), group="kind"))
+    assert "id" not in corpus.layout.features
+    for shard in without.snapshots:
+        assert read_keys(shard, 3, 9).tolist() == read_rows(shard, 3, 9).tolist()
+
+
+@pytest.mark.parametrize("buckets", [2**24, 90])
+@pytest.mark.parametrize("text", [True, False])
+def test_a_key_that_two_rows_have_is_refused(tmp_path: Path, text: bool, buckets: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr(table_ingestion, "KEYS", buckets)
+    ids = np.arange(N)
+    ids[871] = ids[12]
+    keys = [f"row {i}" for i in ids] if text else ids
+    pq.write_table(pa.table({**COLUMNS, "id": keys}), tmp_path / "t.parquet", row_group_size=100)
+    with pytest.raises(DataError, match=r"column 'id': .* found that of row 12 again in row 871"):
+        ingest(tmp_path / "t.parquet", tmp_path / "c", Request(("y",), features=("a",), key="id"))
+    assert not (tmp_path / "c" / METADATA).exists()
+
+
+def test_a_key_that_is_no_id_is_named(tmp_path: Path) -> None:
+    ids = np.arange(N)
+    ids[31] = -4
+    pq.write_table(pa.table({**COLUMNS, "id": ids}), tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"t.parquet: row 31, column 'id': expected a key"):
+        ingest(tmp_path / "t.parquet", tmp_path / "c", Request(("y",), features=("a",), key="id"))
 
 
 def test_without_a_column_of_groups_rows_are_dealt_to_folds_and_some_of_these_test(table: Path, tmp_path: Path) -> None:

@@ -1,18 +1,11 @@
-"""Coverage in an audit: the p–r curve, coverage against size, and what each part adds."""
+"""Coverage in an audit: the p–r curve, and coverage against size."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import plotly.graph_objects as go
-
 from coreset.report.figure import SEQUENCE, Choice, Figure, Section, Table, percent, plot, significant
-
-ORDER = ("snapshot", "shard", "file", "trajectory", "temperature", "composition")
-"""In which order parts of different kinds are offered."""
-BARS = 40
-"""Labels of one kind that are drawn: of more, those that add the most and the least."""
 
 
 def share(value: float, digits: int = 2) -> str:
@@ -230,67 +223,4 @@ def _chosen(figures: dict[str, Any]) -> Figure:
         "Distance against the number of points, drawn and chosen",
         figure,
         (Choice.of("distance", list(labels), labels),),
-    )
-
-
-def section_contribution(figures: dict[str, Any]) -> Section:
-    """What each part of the corpus adds that no other does."""
-    return Section(
-        "contribution",
-        "Parts",
-        "How much worse the queries would be covered without a part of the corpus, all others kept. A part that adds "
-        "nothing could be dropped whole; two that repeat each other both seem to add nothing, so drop one at a time.",
-        (_bars(figures),) if figures["contribution"] else (),
-    )
-
-
-def _bars(figures: dict[str, Any]) -> Figure:
-    figure = plot(("points", "nearest to", "covers alone", "rise of AUC_pr", "rise, of AUC_pr"))
-    area = figures["coverage"]["auc"]
-    kinds = sorted(figures["contribution"], key=lambda kind: ORDER.index(kind) if kind in ORDER else len(ORDER))
-    most = max(min(BARS, len(figures["contribution"][kind])) for kind in kinds)
-    for i, kind in enumerate(kinds):
-        shown = [each for each in figures["contribution"][kind] if each["rise"] is not None]
-        cut = len(shown) > BARS
-        shown = [*shown[: BARS // 2], *shown[-BARS // 2 :]] if cut else shown
-        rows = [
-            [
-                each["points"],
-                *(significant(each[key]) for key in ("nearest", "alone", "rise")),
-                significant(each["rise"] / area) if area else None,
-            ]
-            for each in shown
-        ]
-        figure.add_trace(
-            go.Bar(
-                x=[each["rise"] / area if area else 0.0 for each in reversed(shown)],
-                y=[each["name"] for each in reversed(shown)],
-                orientation="h",
-                width=0.75 * len(shown) / most,  # as thick as where there are many
-                name=kind,
-                marker={"color": SEQUENCE[i % len(SEQUENCE)]},
-                customdata=rows[::-1],
-                meta={"by": kind},
-                showlegend=False,
-                hovertemplate=(
-                    "%{y}: AUC_pr rises by %{x:.2%} without its %{customdata[0]:,} points; nearest to "
-                    "%{customdata[1]:.2%} of the queries, covers %{customdata[2]:.2%} alone<extra></extra>"
-                ),
-            )
-        )
-    figure.update_layout(
-        xaxis={"title": {"text": "rise of AUC_pr without it"}, "tickformat": ".2~%", "rangemode": "tozero"},
-        yaxis={"automargin": True, "type": "category", "tickfont": {"size": 11}},
-    )
-    return Figure(
-        "adds",
-        "Rise of AUC_pr without each part",
-        "The exact rise if all points of that part were left out, as a share of AUC_pr; of many parts those that add "
-        "the most and the least. The CSV has the points of each, the share of the queries that it is nearest to, and "
-        "the share that it alone covers within the radius that covers 90% of all.",
-        figures["command"],
-        f"Rise of AUC_pr without each {kinds[0]}",
-        figure,
-        (Choice.of("by", kinds),),
-        height=max(320, 90 + 17 * most),
     )
