@@ -142,6 +142,11 @@ def check_sweep(sweep: Sweep, place: str) -> None:
             f"{place}: network.code: `coreset sweep` expects a multilayer perceptron, found a network of your own; use "
             "`coreset run`."
         )
+    if job.score.method == "file":
+        raise RequestError(
+            f"{place}: score.method: `coreset sweep` redraws scores, and expects networks that score, found file; use "
+            "`coreset run`."
+        )
     if job.select.within is not None:
         raise RequestError(
             f"{place}: select.within: `coreset sweep` compares selections of the whole training set, found "

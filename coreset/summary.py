@@ -82,6 +82,8 @@ def score_figures(scores: Artifact) -> dict[str, Any]:
         "zero_everywhere": figures["zero_everywhere"],
         "descriptor_fallback": figures["fallback"],
         "rank_correlation": figures["rank_correlation"],
+        # SHA-256 of the file that they are from, where the job names one.
+        **({"given": figures["given"]} if "given" in figures else {}),
     }
 
 

@@ -112,7 +112,8 @@ def score(
     figures = scores.figures
     correlation = figures["rank_correlation"]
     click.echo(f"Scores of {figures['points']:,} {points}: {shown(scores.folder)}")
-    click.echo(f"zero-gradient {points} per run: {', '.join(f'{zero:,}' for zero in figures['zero'])}")
+    what = f"{points} of score 0" if "given" in figures else f"zero-gradient {points} per run"
+    click.echo(f"{what}: {', '.join(f'{zero:,}' for zero in figures['zero'])}")
     if correlation is not None:
         click.echo(f"rank correlation between runs: {correlation:.3f}")
 
@@ -147,7 +148,13 @@ def plan(
     session.folder.expect_free_for(session.job.name)
     ledger = planning.Ledger(session.store, session.split.train.points)
     pipeline = Pipeline(
-        session.job, session.split, ledger.materialize, session.engine, planning.known_cutoff, session.code
+        session.job,
+        session.split,
+        ledger.materialize,
+        session.engine,
+        planning.known_cutoff,
+        session.code,
+        session.given,
     )
     if swept:
         check_sweep(Sweep(pipeline), str(job))

@@ -256,7 +256,8 @@ def wording_of(figures: Mapping[str, Any]) -> Wording:
     if table is None:
         return DENSITIES
     words = CLASSES if table["task"] == "classification" else VALUES
-    return replace(words, space=_SPACES[table["scaling"]])
+    ranked = {"grand": "highest scores"} if "given" in figures.get("scores", {}) else {}
+    return replace(words, space=_SPACES[table["scaling"]], methods={**words.methods, **ranked})
 
 
 def told_of_rows(table: Mapping[str, Any]) -> str:

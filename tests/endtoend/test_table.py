@@ -1,5 +1,6 @@
 """A table from its file to its coreset: regression of several targets, and classes; each figure against an oracle."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ import coreset
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import Artifact
 from coreset.cli import main
-from coreset.corpus.table_corpus import read_rows
+from coreset.corpus.table_corpus import TableCorpus, read_rows
 from coreset.corpus.tables import open_table
 from coreset.learning.network import load
 from coreset.methods.budget import keep
@@ -195,6 +196,57 @@ def test_errors_of_several_targets_are_those_of_the_networks(tmp_path: Path) -> 
     predicted = network.predict(torch.from_numpy(values[:, :3])).numpy()
     error = (predicted - values[:, 3:]) / np.ptp(y, axis=0)
     assert evaluation.shards[0]["figures"]["nrmse"][0] == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-4)
+
+
+def test_scores_of_ones_own_select_and_nothing_is_trained_to_score(digits: Path, tmp_path: Path) -> None:
+    scores = np.random.default_rng(5).permutation(len(pd.read_parquet(digits / "digits.parquet"))) / 2.0
+    pd.DataFrame({"score": scores}).to_parquet(tmp_path / "scores.parquet", row_group_size=400)
+    request = Request(("digit",), ("pixel*",), group="scan")
+    evaluation = {"methods": ["random", "grand", "ccs"], "seeds": 1}
+    own: dict[str, Any] = {"score": {"method": "file", "path": "scores.parquet"}, "evaluation": evaluation}
+    own["select"] = {**JOB["select"], "method": "grand"}
+    folder, summary = run(tmp_path, digits / "digits.parquet", request, **own)
+    rows = coreset.open(folder).to_pandas()
+    np.testing.assert_array_equal(rows["score"], scores[rows["row"]].astype(np.float32))
+    # The highest of the training rows: no other training row has a score between them.
+    corpus = TableCorpus.open(str(tmp_path / "table.zarr"))
+    session = open_session(tmp_path / "job.yaml", folder, None, ())
+    numbers = np.concatenate([read_rows(shard, 0, shard.points) for shard in session.split.train.snapshots])
+    assert len(numbers) < sum(shard.points for shard in corpus.snapshots)
+    assert sorted(rows["row"]) == sorted(numbers[np.argsort(scores[numbers])[-len(rows) :]])
+    trained = {str(each.manifest["recipe"]["parameters"]["seed"]) for each in artifacts(folder, "training")}
+    assert trained == {"evaluation 0"}
+    sha256 = hashlib.sha256((tmp_path / "scores.parquet").read_bytes()).hexdigest()
+    manifest = json.loads((folder / "coreset/manifest.json").read_bytes())
+    assert manifest["scores"] == {"sha256": sha256}
+    assert "scores.parquet" not in json.dumps(manifest)
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = build_page(read_evidence(folder))
+    assert "highest scores" in page
+    assert sha256 in page
+    assert "GraNd" not in re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
+    plan = CliRunner().invoke(main, ["plan", str(tmp_path / "job.yaml"), "--out", str(folder)])
+    assert re.search("scores from a file +│ +1 │ +0", plan.output), plan.output
+
+
+def test_scores_that_do_not_fit_are_refused_before_anything_starts(digits: Path, classified: Any) -> None:
+    rows = len(pd.read_parquet(digits / "digits.parquet"))
+    for name, count in (("right", rows), ("short", rows - 1)):
+        np.save(digits / f"{name}.npy", np.arange(count, dtype=np.float64))
+    job, given = str(digits / "job.yaml"), ["--set", "score={method: file, path: right.npy}"]
+    none = "--set", "score={method: file, path: none.npy}"
+    for verb, sets, found in [
+        ("run", ["--set", "score={method: file, path: short.npy}"], f"expected {rows:,} scores.*found {rows - 1:,}"),
+        ("plan", none, "score.path: .*none.npy: expected a file of scores, found nothing there"),
+        ("run", ["--set", "score.method=file"], "expected a path with method: file"),
+        ("run", ["--set", "score.path=right.npy"], "expected a path with method: file and with no other"),
+        ("run", [*given, "--set", "score.epoch=3"], "expected no networks beside a file of scores, found epoch"),
+        ("run", [*given, "--set", "evaluation.methods=[loss, ccs]"], "expected no method loss"),
+        ("sweep", given, "score.method: `coreset sweep` redraws scores"),
+    ]:
+        result = CliRunner().invoke(main, [verb, job, *sets])
+        assert result.exit_code == 2, result.output
+        assert re.search(found, result.stderr), result.stderr
 
 
 def test_what_densities_alone_have_is_refused(digits: Path, classified: Any) -> None:

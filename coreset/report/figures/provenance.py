@@ -45,7 +45,12 @@ def section(evidence: Evidence) -> Section:
         )
     )
     scores = sweep.get("scores", {})
-    if "rank_correlation" in scores:
+    if "given" in scores:
+        caption = "They are from a file of the user's, and nothing was trained to score."
+        facts = [("SHA-256 of the file", scores["given"])]
+        facts += [(f"{words.points} with score 0", f"{scores['zero_everywhere']:,}")]
+        items.append(Table("table-scores", "The scores", caption, how, ("what", "value"), tuple(facts), wraps=True))
+    elif "rank_correlation" in scores:
         facts = [("rank correlation of the scores of two networks", _number(scores["rank_correlation"]))]
         facts += [(f"{words.points} with score 0 in every network", f"{scores['zero_everywhere']:,}")]
         caption = f"Whether two scoring networks agree, and on how many {words.points} none has a gradient."
