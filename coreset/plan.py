@@ -232,7 +232,7 @@ class _Model:
         elif isinstance(stage, Selection):
             seconds = stage.train.points / rates.selection
         elif isinstance(stage, ScoreHistogram):
-            seconds = rates.describe(stage.train.points, NEIGHBOURS)
+            seconds = rates.describe(stage.train.points, NEIGHBOURS if stage.train.layout is None else 0)
             seconds += (1 + len(stage.selections)) * stage.train.points / rates.selection
         elif isinstance(stage, Extraction):
             seconds += stage.selection.figures["kept"] / rates.extraction

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -170,13 +170,7 @@ def sections(evidence: Evidence) -> list[Section]:
         noise.section,
         provenance.section,
     )
-    made = [chapter(evidence) for chapter in chapters]
-    return made if evidence.words.sweeps else [each for each in map(_without_missing, made) if each.items]
-
-
-def _without_missing(section: Section) -> Section:
-    """The chapter without what only a sweep would add."""
-    return replace(section, items=tuple(item for item in section.items if not isinstance(item, Missing)))
+    return [chapter(evidence) for chapter in chapters]
 
 
 def _is(kind: type) -> Any:

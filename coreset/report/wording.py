@@ -102,8 +102,8 @@ class Wording:
     """Points that 1% of the paper's corpora of this kind hold."""
     in_space: bool
     """Whether points lie in space, around atoms, so that fields can be looked at."""
-    sweeps: bool = True
-    """Whether `coreset sweep` takes such a corpus, so that a page says what one would add."""
+    claims: str = ""
+    """What is to be said of the paper's claims, which are of densities."""
     unused: tuple[str, ...] = ()
     """Sections of a job file that say nothing of such a corpus."""
 
@@ -217,7 +217,7 @@ VALUES = Wording(
     ),
     papers={},
     in_space=False,
-    sweeps=False,
+    claims=" The paper's are of data of another kind: here they are conjectures.",
     unused=("descriptor", "energy"),
 )
 """Of a table whose targets are values to be met."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sklearn.datasets import load_digits
 import coreset
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import Artifact
-from coreset.cli import main
+from coreset.cli import command, main
 from coreset.corpus.table_corpus import TableCorpus, read_rows
 from coreset.corpus.tables import open_table
 from coreset.learning.network import load
@@ -162,7 +163,39 @@ def test_the_report_of_a_run_speaks_of_its_rows(classified: tuple[Path, dict[str
     assert "each divided by its standard deviation" in text
     wrong = 100 * summary["evaluation"]["held-out"]["ccs"]["figures"]["error_rate"]["value"]
     assert f"error rate: {wrong:.3g}%" in text
-    assert re.findall("(?i)densit|snapshot|trajector|bohr|atom|energ|descriptor|Not in this folder", text) == []
+    assert re.findall("(?i)densit|snapshot|trajector|bohr|atom|energ|descriptor", text) == []
+
+
+def test_a_sweep_has_the_figures_of_the_run_and_those_of_other_rates(
+    digits: Path, classified: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, summary = classified
+    monkeypatch.setattr(command, "executor", lambda *asked: nullcontext(SerialExecutor()))
+    swept = {"rates": [0.8, 0.9], "methods": ["random", "grand", "ccs"], "seeds": 2, "redraw_scores": False}
+    (digits / "sweep.yaml").write_text(yaml.safe_dump({**JOB, "sweep": swept}))
+    words = [str(digits / "sweep.yaml"), "--store", str(folder / "artifacts"), "--out", str(tmp_path / "sweep")]
+    for verb in (["plan", "--sweep"], ["sweep"]):
+        result = CliRunner().invoke(main, [*verb, *words])
+        assert result.exit_code == 0, result.output
+    sweep = json.loads((tmp_path / "sweep/sweep.json").read_bytes())
+    cells = {(cell["method"], cell["rate"]): cell for cell in sweep["cells"]}
+    for method, evaluated in summary["evaluation"]["held-out"].items():
+        figures = cells[method, 0.0 if method == "full" else 0.8]["tests"]["held-out"]["figures"]
+        assert figures == json.loads(json.dumps(evaluated["figures"]))
+    points = summary["corpus"]["train"]["points"]
+    assert cells["ccs", 0.9]["kept"] == [keep(points, 0.9)] * 2
+    histogram = sweep["scores"]["histogram"]
+    assert sum(histogram["linear"]["all"]) == histogram["all"]["points"] == points
+    assert "distance" not in histogram
+    assert sweep["fields"] == []
+    # Six operations per weight, row and step.
+    assert cells["full", 0.0]["training"]["flops"][0] == 6 * (64 * 32 + 32 * 32 + 320) * 64 * summary["steps"]
+    page = build_page(read_evidence(tmp_path / "sweep"))
+    plots = set(re.findall(r'<figure class="item plot" id="([^"]+)"', page))
+    assert {"pruning-classes", "score-histogram", "strata-ccs", "coverage-auc", "training-time"} <= plots
+    text = re.sub(r"<(script|style|pre)\b.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    assert re.findall("(?i)densit|snapshot|trajector|bohr|atom|energ|descriptor|defect", text) == []
+    assert "are of data of another kind" in text
 
 
 def test_within_groups_each_keeps_its_share(digits: Path, tmp_path: Path) -> None:
@@ -252,7 +285,6 @@ def test_scores_that_do_not_fit_are_refused_before_anything_starts(digits: Path,
 def test_what_densities_alone_have_is_refused(digits: Path, classified: Any) -> None:
     job = str(digits / "job.yaml")
     for arguments, found in [
-        (["sweep", job], "expects electron densities, found a table"),
         (["run", job, "--set", "network.output=relu"], "network.output: expected linear"),
         (["run", job, "--set", "select.within=temperature"], "the rows of a table have no temperature"),
         (["run", job, "--set", "energy.pseudopotentials=here"], "expected electron densities, found a table"),

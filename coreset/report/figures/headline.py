@@ -253,7 +253,7 @@ def section_claims(evidence: Evidence) -> Section:
         "means: the upper end of the interval lies below a tenth of the whole corpus's error. A tie means that the "
         "whole interval lies within a tenth of the other's error; undecided, that it holds both answers, or that one "
         f"network is too few to tell. One {evidence.words.group.one}: what decides was measured on one, so its "
-        "interval tells of seeds alone."
+        f"interval tells of seeds alone.{evidence.words.claims}"
     )
     if not evidence.swept:
         return Section(
