@@ -304,7 +304,8 @@ def _noise(products: SweepProducts) -> list[dict[str, Any]]:
         steps = [model.shards[0]["figures"]["kept_step"] for model in products.models[cell]]
         if all(curves):
             by_seed["validation"] = np.array([dict(curve)[kept] for curve, kept in zip(curves, steps, strict=True)])
-        figures = {name: _spread(values) for name, values in by_seed.items()}
+        # Of an error rate that is 0 at every seed nothing is a share.
+        figures = {name: _spread(values) for name, values in by_seed.items() if values.any()}
         variants.append({"name": cell.recipe, "id": cell_id(cell, wanted), "figures": figures})
     return variants
 

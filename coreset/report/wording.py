@@ -91,7 +91,7 @@ class Wording:
     error: str
     """What NRMSE is the size of."""
     share: str
-    """What NRMSE is a share of."""
+    """What the error on validation groups is a share of."""
     quantities: tuple[Quantity, ...]
     """All that may be chosen from where errors are compared."""
     beside: tuple[Quantity, ...]
@@ -225,7 +225,7 @@ VALUES = Wording(
 CLASSES = replace(
     VALUES,
     error="error of the probabilities",
-    share="as the root of the mean squared error of the probabilities",
+    share="as the share of the rows that are classified wrongly",
     quantities=(ERROR_RATE, LOG_LOSS, NRMSE, NMAE),
     beside=(ERROR_RATE, LOG_LOSS),
     curves=(

@@ -139,7 +139,8 @@ def _learning(evidence: Evidence) -> Figure:
                 )
     figure.update_layout(xaxis={"title": {"text": "training step"}}, yaxis=log_axis("error on validation groups, %"))
     target = evidence.sweep.get("time_to_target")
-    if target:
+    # An error rate may be 0, and a logarithmic axis has no place for that.
+    if target and target["target"] > 0:
         line_across(figure, 100 * target["target"], "target")
     choices = [evidence.choice_of_rates(rates)]
     if len(evidence.protocols) > 1:
