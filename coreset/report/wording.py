@@ -102,6 +102,8 @@ class Wording:
     """Points that 1% of the paper's corpora of this kind hold."""
     in_space: bool
     """Whether points lie in space, around atoms, so that fields can be looked at."""
+    score: str
+    """What a score is, after `A row's score is`."""
     claims: str = ""
     """What is to be said of the paper's claims, which are of densities."""
     unused: tuple[str, ...] = ()
@@ -127,6 +129,11 @@ class Wording:
         return self.methods.get(name, name)
 
 
+_GRAND = (
+    "the norm of the gradient of its loss, a mean over several networks (GraNd): a high score is a {one} that the "
+    "networks still learn from. A few {many} have scores far above all others."
+)
+_GIVEN = "what a file of the user's says of it: a higher one means harder."
 _POINT = Noun("point", "points", "points")
 _SNAPSHOT = Noun("snapshot", "snapshots", "snapshots")
 _TRAJECTORY = Noun("trajectory", "trajectories", "groups")
@@ -179,6 +186,7 @@ DENSITIES = Wording(
     ),
     papers={"aluminium": 432_000, "water": 511_000},
     in_space=True,
+    score=_GRAND.format(one="point", many="points"),
 )
 
 _ROW = Noun("row", "rows", "points")
@@ -217,6 +225,7 @@ VALUES = Wording(
     ),
     papers={},
     in_space=False,
+    score=_GRAND.format(one="row", many="rows"),
     claims=" The paper's are of data of another kind: here they are conjectures.",
     unused=("descriptor", "energy"),
 )
@@ -256,8 +265,10 @@ def wording_of(figures: Mapping[str, Any]) -> Wording:
     if table is None:
         return DENSITIES
     words = CLASSES if table["task"] == "classification" else VALUES
-    ranked = {"grand": "highest scores"} if "given" in figures.get("scores", {}) else {}
-    return replace(words, space=_SPACES[table["scaling"]], methods={**words.methods, **ranked})
+    words = replace(words, space=_SPACES[table["scaling"]])
+    if "given" not in figures.get("scores", {}):
+        return words
+    return replace(words, score=_GIVEN, methods={**words.methods, "grand": "highest scores"})
 
 
 def told_of_rows(table: Mapping[str, Any]) -> str:

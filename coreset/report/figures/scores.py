@@ -51,8 +51,7 @@ def section(evidence: Evidence) -> Section:
     return Section(
         "scores",
         f"Where the hard {points} are",
-        f"A {point}'s score is the norm of the gradient of its loss, a mean over several networks (GraNd): a high "
-        f"score is a {point} that the networks still learn from. A few {points} have scores far above all others.",
+        f"A {point}'s score is {evidence.words.score}",
         tuple(items),
     )
 
