@@ -142,15 +142,15 @@ def check_sweep(sweep: Sweep, place: str) -> None:
             f"{place}: network.code: `coreset sweep` expects a multilayer perceptron, found a network of your own; use "
             "`coreset run`."
         )
+    if job.score.method == "file":
+        raise RequestError(
+            f"{place}: score.method: `coreset sweep` redraws scores, and expects networks that score, found file; use "
+            "`coreset run`."
+        )
     if job.select.within is not None:
         raise RequestError(
             f"{place}: select.within: `coreset sweep` compares selections of the whole training set, found "
             f"{job.select.within}; leave it out, or use `coreset run`."
-        )
-    if split.train.layout is not None:
-        raise RequestError(
-            f"{place}: corpus.source: `coreset sweep` expects electron densities, found a table; run one job per rate, "
-            "with `coreset run --set select.prune=…`, into folders of their own that share --store."
         )
     for rate in sweep.rates:
         check(sweep.at(rate).job, split.train, split.validation, f"{place}: at the sweep's rate {rate:g}")

@@ -189,14 +189,30 @@ class TrainingSection(_Section):
 
 
 class ScoreSection(_Section):
-    """Importance scores: K independently seeded runs, scored after the same epoch."""
+    """Importance scores: K independently seeded runs, scored after the same epoch; or a file of scores."""
 
-    method: Literal["grand"] = "grand"
+    method: Literal["grand", "file"] = "grand"
+    path: str | None = Field(None, description="Of `file`: one score per row of a table, relative to the job file.")
     epoch: int = Field(10, ge=1, description="Epochs before the gradient norms are taken.")
     seeds: int = Field(10, ge=1, description="K, the number of runs that the score is averaged over.")
     precision: Literal["float32", "bfloat16", "tf32"] = Field(
         "float32", description="What the matrix products of scoring round to; `tf32` needs `cluster.device: cuda`."
     )
+
+    @model_validator(mode="after")
+    def _networks_or_a_file(self) -> ScoreSection:
+        if (self.method == "file") != (self.path is not None):
+            found = "method: file without one" if self.path is None else f"method: {self.method} with one"
+            raise ValueError(f"expected a path with method: file and with no other, found {found}")
+        if self.path is not None and (stated := self.model_fields_set & {"epoch", "seeds", "precision"}):
+            raise ValueError(f"expected no networks beside a file of scores, found {', '.join(sorted(stated))}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _the_other_is_not_said(self, written: Callable[[ScoreSection], dict[str, Any]]) -> dict[str, Any]:
+        told = written(self)
+        others = ("path",) if self.path is None else ("epoch", "seeds", "precision")
+        return {name: value for name, value in told.items() if name not in others}
 
 
 class ProxySection(_Section):
@@ -381,6 +397,15 @@ class Job(_Section):
             raise ValueError(
                 "score.precision: tf32 is a mode of GPUs and expects cluster.device: cuda, "
                 f"found {self.cluster.device}; use bfloat16 or float32"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _no_residual_in_a_file(self) -> Job:
+        if self.score.method == "file" and "loss" in (self.select.method, *self.evaluation.methods):
+            raise ValueError(
+                "score.method: file holds one score per row, which grand ranks by, and no residual, which loss ranks "
+                "by; expected no method loss, found it; leave it out of select.method and evaluation.methods"
             )
         return self
 

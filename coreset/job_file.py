@@ -220,6 +220,7 @@ def job_record(job: Job) -> dict[str, Any]:
         "cluster": True,
         "corpus": {"source"},
         "training": {"cache"},
+        "score": {"path"},
         "energy": {"pseudopotentials"},
     }
     return job.model_dump(mode="json", exclude=machines)

@@ -27,6 +27,7 @@ from coreset.stages.histogram import NEIGHBOURS, ScoreHistogram
 from coreset.stages.scoring import Scoring
 from coreset.stages.selection import Selection
 from coreset.stages.training import CHECKED, SHORT, Training
+from coreset.summary import table_figures
 from coreset.sweep import Sweep
 from coreset.workflow import Pipeline, Proxies, best_cutoff
 
@@ -126,11 +127,8 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
         },
         "kept": keep(train.points, pipeline.job.select.prune),
         "parameters": size + (sum(hidden) + outputs_of(pipeline.descriptor) if pipeline.code is None else 0),
-        "bytes": {
-            "density": 4 * train.points,
-            "scores": 16 * train.points,
-            "descriptors_if_held": 4 * (pipeline.descriptor.length + 1) * train.points,
-        },
+        **table_figures(pipeline),
+        "bytes": _bytes(pipeline),
         "stages": rows,
         "start": start,
         "seconds": start + sum(row["seconds"] for row in rows.values()),
@@ -143,6 +141,16 @@ def plan(pipeline: Pipeline, ledger: Ledger, rates: Rates, workers: int, sweep: 
         # Whether the rates are of a network of this size; those of another are not quite this one's.
         "same_network": rates.multiplications == size,
     }
+
+
+def _bytes(pipeline: Pipeline) -> dict[str, int]:
+    """Of the training points: what is read, their score fields, and what is made of them if it were held at once."""
+    points, layout = pipeline.split.train.points, pipeline.split.train.layout
+    scores = 16 * points
+    if layout is not None:
+        return {"values": 4 * (layout.length + len(layout.targets)) * points, "scores": scores}
+    described = 4 * (pipeline.descriptor.length + 1) * points
+    return {"density": 4 * points, "scores": scores, "descriptors_if_held": described}
 
 
 @dataclass(frozen=True)
@@ -224,7 +232,7 @@ class _Model:
         elif isinstance(stage, Selection):
             seconds = stage.train.points / rates.selection
         elif isinstance(stage, ScoreHistogram):
-            seconds = rates.describe(stage.train.points, NEIGHBOURS)
+            seconds = rates.describe(stage.train.points, NEIGHBOURS if stage.train.layout is None else 0)
             seconds += (1 + len(stage.selections)) * stage.train.points / rates.selection
         elif isinstance(stage, Extraction):
             seconds += stage.selection.figures["kept"] / rates.extraction

@@ -21,6 +21,7 @@ from coreset.artifacts.remote import Location, RemotePath, located
 from coreset.artifacts.stage import Stage
 from coreset.checks import check, check_atoms, check_url
 from coreset.config import Job
+from coreset.corpus.score_file import ScoreFile
 from coreset.corpus.split import Split, outputs_of, split
 from coreset.corpus.store import Corpus
 from coreset.corpus.table_corpus import TableCorpus, is_table_corpus
@@ -73,10 +74,12 @@ class Session:
     """What computes energies; None where the job names no pseudopotentials."""
     code: Code | None = None
     """The user's own network."""
+    given: ScoreFile | None = None
+    """The user's own scores."""
 
     def pipeline(self, materialize: Callable[[Sequence[Stage]], list[Artifact]]) -> Pipeline:
         """The pipeline of this job."""
-        return Pipeline(self.job, self.split, materialize, self.engine, code=self.code)
+        return Pipeline(self.job, self.split, materialize, self.engine, code=self.code, given=self.given)
 
     @contextmanager
     def recorded(self, executor: Executor) -> Iterator[Pipeline]:
@@ -173,7 +176,7 @@ def open_session(
     corpus = _open_corpus(job_file, job)
     folder = RunFolder(absolute_output(out or Path("runs") / job.name, "--out"))
     session = _session(job_file, job, corpus, folder, store)
-    return replace(session, engine=_engine(session), code=_code(session))
+    return replace(session, engine=_engine(session), code=_code(session), given=_given(session, corpus))
 
 
 def reopen_session(folder: RunFolder) -> Session:
@@ -234,6 +237,30 @@ def _code(session: Session) -> Code | None:
     return code
 
 
+def _given(session: Session, corpus: Corpus | TableCorpus) -> ScoreFile | None:
+    """The user's own scores. Raises RequestError where they are not one per row of a table."""
+    if session.job.score.path is None:
+        return None
+    place = f"{session.job_file}: score.path"
+    if not isinstance(corpus, TableCorpus):
+        raise RequestError(
+            f"{place}: expected scores of the rows of a table, found a corpus of densities; leave score.method and "
+            "score.path out, or use coreset select."
+        )
+    try:
+        # Resolved, for a worker may stand in another folder.
+        found = ScoreFile.of((session.job_file.parent / session.job.score.path).resolve())
+    except RequestError as error:
+        raise RequestError(f"{place}: {error}") from None
+    rows = sum(shard.points for shard in corpus.snapshots)
+    if found.rows != rows:
+        raise RequestError(
+            f"{place}: expected {rows:,} scores, one for each row that was ingested, in the order of the files, found "
+            f"{found.rows:,}; give each row of the table a score, those that test and validate too."
+        )
+    return found
+
+
 def _engine(session: Session) -> Engine | None:
     """What computes this job's energies. Raises RequestError where it, or what it needs, is missing."""
     section = session.job.energy
@@ -273,6 +300,7 @@ def package(session: Session, products: Products) -> None:
     """Writes `DIR/coreset` from the extracted shards."""
     train = session.split.train
     job = session.job
+    chosen_by = [products.scores, *(products.proxies.models if products.proxies else ())]
     recipe = {
         "name": job.name,
         "job": {name: section for name, section in job_record(job).items() if name not in _BESIDE},
@@ -280,8 +308,9 @@ def package(session: Session, products: Products) -> None:
         "select": job.select.model_dump(mode="json", exclude={"proxy"}),
         "cutoff": products.cutoff,
         "points": train.points,
+        **({} if session.given is None else {"scores": {"sha256": session.given.sha256}}),
         # Of the trainings, scores and extraction that this dataset comes from: byte identity holds on this type alone.
-        "device": sorted({shard["figures"]["device"] for shard in products.scores.shards}),
+        "device": sorted({shard["figures"]["device"] for made in chosen_by for shard in made.shards}),
     }
     rows = products.coreset.figures["rows"]
     if train.layout is not None:

@@ -31,13 +31,12 @@ def summarise(pipeline: Pipeline, products: Products) -> dict[str, Any]:
     `evaluation.<set>.<method>` holds mean NRMSE over test snapshots and seeds with its 95% interval, and `difference`:
     the same networks' error minus that of the job's own method, paired by seed and trajectory, with a verdict.
     `figures` has the same for every figure of the error field, and for the energy where the job asks for it. Of a table
-    `table` tells the task and the targets, snapshots are its shards, and distances have the unit of the features.
+    `table` tells what its rows hold, snapshots are its shards, and distances have the unit of the features.
     """
     job, split = pipeline.job, pipeline.split
-    layout = split.train.layout
     return {
         "name": job.name,
-        **({} if layout is None else {"table": {"task": layout.task, "targets": list(layout.targets)}}),
+        **table_figures(pipeline),
         "method": job.select.method,
         "prune": job.select.prune,
         "corpus": corpus_figures(pipeline),
@@ -52,6 +51,15 @@ def summarise(pipeline: Pipeline, products: Products) -> dict[str, Any]:
         "evaluation": {name: _evaluation(pipeline, points, products, name) for name, points in split.tests.items()},
         "rows": products.coreset.figures["rows"],
     }
+
+
+def table_figures(pipeline: Pipeline) -> dict[str, dict[str, Any]]:
+    """Under `table`: task and targets, numbers of features and classes, scaling of distances; nothing of densities."""
+    layout = pipeline.split.train.layout
+    if layout is None:
+        return {}
+    told = {"task": layout.task, "targets": list(layout.targets), "features": layout.length}
+    return {"table": {**told, "classes": len(layout.classes), "scaling": pipeline.job.coverage.scaling}}
 
 
 def corpus_figures(pipeline: Pipeline) -> dict[str, dict[str, int]]:
@@ -74,6 +82,8 @@ def score_figures(scores: Artifact) -> dict[str, Any]:
         "zero_everywhere": figures["zero_everywhere"],
         "descriptor_fallback": figures["fallback"],
         "rank_correlation": figures["rank_correlation"],
+        # SHA-256 of the file that they are from, where the job names one.
+        **({"given": figures["given"]} if "given" in figures else {}),
     }
 
 

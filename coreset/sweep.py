@@ -260,7 +260,9 @@ class Sweep:
         return self.pipeline.materialize([stage])[0]
 
     def fields(self, models: Mapping[Cell, Artifact]) -> dict[str, Shown]:
-        """What the first networks of a few cells predict for one snapshot of each test set."""
+        """What the first networks of a few cells predict for one snapshot of each test set; of a table nothing."""
+        if self.pipeline.split.train.layout is not None:
+            return {}
         shown = tuple(
             (short_id(cell), model)
             for cell, model in models.items()

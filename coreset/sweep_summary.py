@@ -14,11 +14,11 @@ import numpy as np
 
 from coreset.artifacts.manifest import Artifact, software
 from coreset.atomic import replacing
+from coreset.calibration import multiplications
 from coreset.corpus.split import SnapshotSet
 from coreset.estimates import KINDS, bounds, by_kind, difference, figure, measured, members, parts
 from coreset.job_file import job_record
-from coreset.learning.network import Architecture
-from coreset.summary import corpus_figures, coverage_figures, cutoff_figures, score_figures, slowed
+from coreset.summary import corpus_figures, coverage_figures, cutoff_figures, score_figures, slowed, table_figures
 from coreset.sweep import METHODS_STUDY, NOISE_STUDY, Cell, Sweep, SweepProducts, cell_id
 
 TARGET = 1.05
@@ -44,6 +44,7 @@ def summarise_sweep(sweep: Sweep, products: SweepProducts, folder: Path, command
         "machine": machine(),
         "software": software(),
         "job": job_record(job),
+        **table_figures(pipeline),
         "method": job.select.method,
         "prune": job.select.prune,
         "corpus": corpus_figures(pipeline),
@@ -112,9 +113,7 @@ def _coverage(sweep: Sweep, products: SweepProducts, rate: float) -> dict[str, A
 
 def _flops_per_step(sweep: Sweep) -> float:
     """Forward, and backward by activations and by weights: 2 + 2 + 2 operations per weight and point."""
-    network = sweep.job.network
-    architecture = Architecture(sweep.pipeline.descriptor.length, network.hidden, network.activation, network.output)
-    return 6.0 * architecture.multiplications * sweep.job.training.batch
+    return 6.0 * multiplications(sweep.job, sweep.pipeline.descriptor) * sweep.job.training.batch
 
 
 def _training(sweep: Sweep, models: Sequence[Artifact]) -> dict[str, Any]:
@@ -174,10 +173,11 @@ def _test(sweep: Sweep, products: SweepProducts, test: str, points: SnapshotSet,
         "snapshots": [snapshot.name for snapshot in points.snapshots],
         "figures": {name: figure(values[name], sets[name]) for name in values},
         **by_kind(values, sets, points),
-        "spectrum": _spectrum(products.evaluations[test][cell].shards),
         "differences": {},
     }
-    if sweep.is_compared(cell, products.cells[cell]):
+    if points.layout is None:
+        found["spectrum"] = _spectrum(products.evaluations[test][cell].shards)
+    if points.layout is None and sweep.is_compared(cell, products.cells[cell]):
         found["spectrum"] |= _spectra_by_kind(products.evaluations[test][cell], points)
     if "energy" in values:
         found["energy_snapshots"] = [snapshot.name for snapshot in sets["energy"].snapshots]
@@ -304,7 +304,8 @@ def _noise(products: SweepProducts) -> list[dict[str, Any]]:
         steps = [model.shards[0]["figures"]["kept_step"] for model in products.models[cell]]
         if all(curves):
             by_seed["validation"] = np.array([dict(curve)[kept] for curve, kept in zip(curves, steps, strict=True)])
-        figures = {name: _spread(values) for name, values in by_seed.items()}
+        # Of an error rate that is 0 at every seed nothing is a share.
+        figures = {name: _spread(values) for name, values in by_seed.items() if values.any()}
         variants.append({"name": cell.recipe, "id": cell_id(cell, wanted), "figures": figures})
     return variants
 
@@ -337,7 +338,9 @@ def _fields(products: SweepProducts, folder: Path) -> list[dict[str, Any]]:
 
 
 def _scored(sweep: Sweep, products: SweepProducts, folder: Path) -> list[dict[str, Any]]:
-    """The scores of one training snapshot, to see where in the cell the hard points are."""
+    """The scores of one training snapshot, to see where in the cell the hard points are; nothing of a table."""
+    if sweep.pipeline.split.train.layout is not None:
+        return []
     from coreset.corpus.described import open_corpus
     from coreset.stages.scoring import read_field
 

@@ -14,6 +14,7 @@ import numpy as np
 from coreset.artifacts.manifest import Artifact
 from coreset.artifacts.stage import Stage
 from coreset.config import Job
+from coreset.corpus.score_file import ScoreFile
 from coreset.corpus.split import Features, SnapshotSet, Split
 from coreset.energies.engine import Engine
 from coreset.methods import METHODS
@@ -30,6 +31,7 @@ from coreset.stages.coverage import (
 from coreset.stages.energy import HarrisFoulkes, energy_differences, spread_evenly
 from coreset.stages.evaluation import Evaluation
 from coreset.stages.extraction import Extraction
+from coreset.stages.given_scores import GivenScores
 from coreset.stages.scoring import Scoring
 from coreset.stages.selection import Selection
 from coreset.stages.training import Length, Training
@@ -124,6 +126,8 @@ class Pipeline:
     """Picks β from the proxies' errors."""
     code: Code | None = None
     """The user's own network, where the job names one and it may be run."""
+    given: ScoreFile | None = None
+    """The user's own scores, where the job names them: then no network is trained to score."""
 
     def run(self) -> Products:
         """Everything, in order; what stands already is not computed again."""
@@ -142,7 +146,9 @@ class Pipeline:
         )
 
     def score(self) -> tuple[list[Artifact], Artifact]:
-        """K networks to the scoring epoch, then the gradient norm of every point under each."""
+        """K networks to the scoring epoch, then the gradient norm of every point under each; or what a file says."""
+        if self.given is not None:
+            return [], self._one(GivenScores(self.split.train, self.given))
         models = self.materialize(self.scoring_runs())
         return models, self._one(self.scoring(models))
 

@@ -25,7 +25,8 @@ from coreset.report.claims import claims
 from coreset.report.evidence import Evidence, settled, uneven
 from coreset.report.figure import percent
 from coreset.report.quantity import ENERGY, NRMSE, SEMINORM, Quantity
-from coreset.report.table import METHOD_NAMES, sampled_queries
+from coreset.report.table import sampled_queries
+from coreset.report.wording import METHOD_NAMES
 
 TITLES = {"al": "Aluminium", "water": "Water", "crfeconi": "CrFeCoNi"}
 PICTURES = {"nrmse": "Pruning curves", "h1": "Pruning curves in H¹", "energy": "Pruning curves in energy"}

@@ -285,3 +285,8 @@ def test_a_run_in_another_jobs_folder_or_a_held_one_writes_nothing(
         with pytest.raises(RequestError, match="in use by process"), held.recorded(SerialExecutor()):
             pytest.fail("the run began")
         assert picture(tmp_path) == before
+
+
+def test_a_file_of_scores_is_of_a_table(job_file: Path) -> None:
+    with pytest.raises(RequestError, match=r"score\.path: expected scores of the rows of a table, found a corpus of d"):
+        open_at(job_file, "score={method: file, path: scores.npy}")

@@ -32,6 +32,7 @@ def run(
     from coreset.atomic import write_json
     from coreset.checks import check_energies_of_run
     from coreset.report.table import print_summary
+    from coreset.report.wording import wording_of
     from coreset.session import open_session, package
     from coreset.summary import summarise
 
@@ -47,7 +48,9 @@ def run(
         return
     print_summary(summary, out_console)
     out_console.print(
-        f"Coreset: {shown(session.folder.coreset)}  ({summary['rows']:,} points)", highlight=False, soft_wrap=True
+        f"Coreset: {shown(session.folder.coreset)}  ({summary['rows']:,} {wording_of(summary).points})",
+        highlight=False,
+        soft_wrap=True,
     )
     out_console.print(f"Figures: {shown(session.folder.summary)}", highlight=False, soft_wrap=True)
 
@@ -95,18 +98,22 @@ def score(
     job: Path, out: Path | None, store: str | None, overrides: tuple[str, ...], allow_code: bool, as_json: bool
 ) -> None:
     """Importance scores alone."""
+    from coreset.report.wording import wording_of
     from coreset.session import open_session
+    from coreset.summary import table_figures
 
     session = open_session(job, out, store, overrides, allow_code)
     with command.executor(session.job) as executor, session.recorded(executor) as pipeline:
         _, scores = pipeline.score()
+        points = wording_of(table_figures(pipeline)).points
     if as_json:
         click.echo(json.dumps({"artifact": str(scores.folder), **scores.figures}, indent=1))
         return
     figures = scores.figures
     correlation = figures["rank_correlation"]
-    click.echo(f"Scores of {figures['points']:,} points: {shown(scores.folder)}")
-    click.echo(f"zero-gradient points per run: {', '.join(f'{zero:,}' for zero in figures['zero'])}")
+    click.echo(f"Scores of {figures['points']:,} {points}: {shown(scores.folder)}")
+    what = f"{points} of score 0" if "given" in figures else f"zero-gradient {points} per run"
+    click.echo(f"{what}: {', '.join(f'{zero:,}' for zero in figures['zero'])}")
     if correlation is not None:
         click.echo(f"rank correlation between runs: {correlation:.3f}")
 
@@ -141,7 +148,13 @@ def plan(
     session.folder.expect_free_for(session.job.name)
     ledger = planning.Ledger(session.store, session.split.train.points)
     pipeline = Pipeline(
-        session.job, session.split, ledger.materialize, session.engine, planning.known_cutoff, session.code
+        session.job,
+        session.split,
+        ledger.materialize,
+        session.engine,
+        planning.known_cutoff,
+        session.code,
+        session.given,
     )
     if swept:
         check_sweep(Sweep(pipeline), str(job))

@@ -49,7 +49,7 @@ class TableSet(PointSet):
         for block in table.blocks:
             files.setdefault(block.file, []).append(block)
         members = tuple(
-            Member(blocks[0].name.rpartition("#")[0], sum(block.rows for block in blocks), b"table", _sha256(file))
+            Member(blocks[0].name.rpartition("#")[0], sum(block.rows for block in blocks), b"table", checksum(file))
             for file, blocks in files.items()
         )
         return cls(path, members, table, names)
@@ -117,8 +117,8 @@ def literal(name: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
-def _sha256(path: str) -> str:
-    """Of a file, or of the names and contents of all files below a folder."""
+def checksum(path: str) -> str:
+    """SHA-256 of a file, or of the names and contents of all files below a folder."""
     filesystem, root = fsspec.core.url_to_fs(path)
     files = sorted(filesystem.find(root)) if filesystem.isdir(root) else [root]
     digest = hashlib.sha256()

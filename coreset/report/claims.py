@@ -77,15 +77,13 @@ def _with_notes(word: str, notes: Iterable[str]) -> str:
 
 def claims(evidence: Evidence) -> list[Claim]:
     """Every claim of the paper, and a few of ours, tested by the figures of `sweep.json`."""
-    first, tests = evidence.tests[:1], evidence.tests[1:]
-    defects = [name for name in tests if name.startswith("defect")]
-    others = [name for name in tests if name not in defects]
+    first, points, random = evidence.tests[:1], evidence.words.points, evidence.label("random")
     return [
         Claim(
-            "Random pruning of 90% of the points hardly costs accuracy (NRMSE within 10% of the whole corpus's).",
+            f"Random pruning of 90% of the {points} hardly costs accuracy (NRMSE within 10% of the whole corpus's).",
             "abstract; Figs. 1, 4, 6, 8",
             tuple(findings.as_good(evidence, "random", 0.9, NRMSE, first)),
-            "a sweep with random points at 90%",
+            f"a sweep with {random} at 90%",
         ),
         Claim(
             "CCS at 90% pruning is as accurate as the whole corpus (NRMSE within 10%).",
@@ -99,72 +97,86 @@ def claims(evidence: Evidence) -> list[Claim]:
             tuple(findings.as_good(evidence, "ccs", 0.99, NRMSE, first)),
             "a sweep with CCS at 99%",
         ),
-        Claim(
-            "CCS at 99% pruning still gives chemically accurate energies (below 1.6 mHa/atom).",
-            "abstract; Fig. 2",
-            tuple(findings.chemically_accurate(evidence, "ccs", 0.99)),
-            WITH_ENERGIES,
-        ),
-        Claim(
-            "Random points at 99% are chemically accurate too.",
-            "ours",
-            tuple(findings.chemically_accurate(evidence, "random", 0.99)),
-            WITH_ENERGIES,
-        ),
+        *_energies(evidence),
         *_beats(evidence),
         *(
             Claim(
-                f"Pruning by GraNd scores alone collapses: worse than random points at {percent(rate)} (NRMSE).",
+                f"Pruning by GraNd scores alone collapses: worse than {random} at {percent(rate)} (NRMSE).",
                 "II; Figs. 4, 6, 8, 14, 15",
                 tuple(findings.worse(evidence, "grand", "random", rate)),
-                f"a sweep with GraNd and random points at {percent(rate)}",
+                f"a sweep with GraNd and {random} at {percent(rate)}",
             )
             for rate in (0.8, 0.9, 0.99)
         ),
-        Claim(
-            "The gradient of the density follows: the H¹ semi-norm of the error of CCS at 90% is that of the whole "
-            "corpus (within 10%).",
-            "Fig. 3",
-            tuple(findings.as_good(evidence, "ccs", 0.9, SEMINORM, first)),
-            "a sweep with CCS at 90%",
-        ),
-        *(
-            Claim(
-                f"What CCS keeps generalises to defects as the whole corpus does (NRMSE within 10%), at "
-                f"{percent(rate)}.",
-                "V.5; Figs. 10, 16–18",
-                tuple(findings.as_good(evidence, "ccs", rate, NRMSE, defects)),
-                "a test set whose name begins with `defect`",
-            )
-            for rate in (0.9, 0.99)
-        ),
-        Claim(
-            "… and to other systems, such as larger cells, at 90%.",
-            "V.5; Fig. 16",
-            tuple(findings.as_good(evidence, "ccs", 0.9, NRMSE, others)),
-            "a further test set",
-        ),
+        *_in_space(evidence),
         *_saves(evidence),
         Claim(
-            "CCS covers validation points better than GraNd (lower AUC_pr).",
+            f"CCS covers validation {points} better than GraNd (lower AUC_pr).",
             "V.4; Table 1",
             tuple(findings.covers(evidence, "grand")),
             "a sweep with GraNd",
         ),
         Claim(
-            "CCS covers validation points better than random points do.",
+            f"CCS covers validation {points} better than {random} do.",
             "ours; the row that Table 1 lacks",
             tuple(findings.covers(evidence, "random")),
-            "a sweep with random points",
+            f"a sweep with {random}",
         ),
         *_settings(evidence),
     ]
 
 
+def _energies(evidence: Evidence) -> Iterator[Claim]:
+    """Whether energies are those of the whole corpus's network, where there are energies."""
+    if ENERGY not in evidence.words.quantities:
+        return
+    yield Claim(
+        "CCS at 99% pruning still gives chemically accurate energies (below 1.6 mHa/atom).",
+        "abstract; Fig. 2",
+        tuple(findings.chemically_accurate(evidence, "ccs", 0.99)),
+        WITH_ENERGIES,
+    )
+    yield Claim(
+        "Random points at 99% are chemically accurate too.",
+        "ours",
+        tuple(findings.chemically_accurate(evidence, "random", 0.99)),
+        WITH_ENERGIES,
+    )
+
+
+def _in_space(evidence: Evidence) -> Iterator[Claim]:
+    """What is said of densities alone: their gradient, and other systems of atoms."""
+    if not evidence.words.in_space:
+        return
+    first, tests = evidence.tests[:1], evidence.tests[1:]
+    defects = [name for name in tests if name.startswith("defect")]
+    others = [name for name in tests if name not in defects]
+    yield Claim(
+        "The gradient of the density follows: the H¹ semi-norm of the error of CCS at 90% is that of the whole "
+        "corpus (within 10%).",
+        "Fig. 3",
+        tuple(findings.as_good(evidence, "ccs", 0.9, SEMINORM, first)),
+        "a sweep with CCS at 90%",
+    )
+    for rate in (0.9, 0.99):
+        yield Claim(
+            f"What CCS keeps generalises to defects as the whole corpus does (NRMSE within 10%), at {percent(rate)}.",
+            "V.5; Figs. 10, 16–18",
+            tuple(findings.as_good(evidence, "ccs", rate, NRMSE, defects)),
+            "a test set whose name begins with `defect`",
+        )
+    yield Claim(
+        "… and to other systems, such as larger cells, at 90%.",
+        "V.5; Fig. 16",
+        tuple(findings.as_good(evidence, "ccs", 0.9, NRMSE, others)),
+        "a further test set",
+    )
+
+
 def _beats(evidence: Evidence) -> Iterator[Claim]:
     """CCS against its peers, in each error."""
-    for quantity, name, source in BEATS:
-        for peer, label in (("random", "random points"), ("grand", "GraNd")):
+    for quantity, name, source in (each for each in BEATS if each[0] in evidence.words.quantities):
+        for peer, label in ((peer, evidence.label(peer)) for peer in ("random", "grand")):
             for rate in (0.9, 0.99):
                 missing = f"a sweep with CCS and {label} at {percent(rate)}"
                 yield Claim(
@@ -205,7 +217,7 @@ def _settings(evidence: Evidence) -> Iterator[Claim]:
         "The strata do it, not the cut alone: CCS beats cut-random (NRMSE).",
         "ours",
         tuple(finding for rate in cut for finding in findings.better(evidence, "ccs", "cut-random", rate)),
-        "a β above 0: where nothing is cut, cut-random is random points",
+        f"a β above 0: where nothing is cut, cut-random is {evidence.label('random')}",
     )
     yield Claim(
         "The best β grows with the pruning rate.",

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from coreset.atomic import parse_json
 from coreset.errors import RequestError, brief
-from coreset.report.figure import Choice, percent
+from coreset.report.figure import Choice, marks, percent
+from coreset.report.single_run import as_sweep
 from coreset.report.staleness import staleness
-from coreset.report.table import METHOD_NAMES
+from coreset.report.wording import METHOD_NAMES, Wording, wording_of
 
 
 def settled(difference: Mapping[str, Any]) -> bool:
@@ -78,6 +79,7 @@ class Evidence:
         self.tests: list[str] = sweep["test_order"]
         self.protocols: list[str] = sweep["protocol_order"]
         self.cells: list[dict[str, Any]] = sweep["cells"]
+        self.words: Wording = wording_of(sweep)
 
     @cached_property
     def compared(self) -> dict[tuple[str, str, float], dict[str, Any]]:
@@ -94,6 +96,14 @@ class Evidence:
         present = {method for at, method, _ in self.compared if protocol in (None, at)}
         order = [*METHOD_NAMES, *sorted(present - set(METHOD_NAMES))]
         return [method for method in order if method in present and (whole or method != "full")]
+
+    def label(self, method: str) -> str:
+        """What the page calls a method."""
+        return self.words.method(method)
+
+    def marks(self, method: str, **line: Any) -> dict[str, Any]:
+        """Colour, marker, line and label of a method's curve."""
+        return marks(method, self.label(method), **line)
 
     def rates(self, protocol: str | None = None) -> list[float]:
         """The pruning rates compared, ascending, without that of the whole corpus."""
@@ -125,12 +135,12 @@ class Evidence:
     def other_budget(self, cell: Mapping[str, Any]) -> str:
         """`on 46,656 points` of a cell that keeps another number than the job's own method does; nothing of others."""
         kept, usual = max(cell["kept"]), self.kept(cell["rate"])
-        return f"on {kept:,} points" if usual and uneven(kept, usual) else ""
+        return f"on {kept:,} {self.words.points}" if usual and uneven(kept, usual) else ""
 
     def rate_label(self, rate: float) -> str:
         """`99% (14,930 points)`: what is left of the rate's points says more than the rate."""
         kept = self.kept(rate)
-        return percent(rate) + (f" ({kept:,} points)" if kept else "")
+        return percent(rate) + (f" ({kept:,} {self.words.points})" if kept else "")
 
     def column(self, rate: float) -> str:
         """The head of a rate's column: `99% pruned (14,930 points)`."""
@@ -175,13 +185,14 @@ class Evidence:
         size = self.sweep["corpus"].get(f"test.{test}")
         if not size:
             return test
-        snapshots = f"{size['snapshots']} snapshot{'' if size['snapshots'] == 1 else 's'}"
-        return f"{test} ({snapshots}, {size['groups']} trajector{'y' if size['groups'] == 1 else 'ies'})"
+        return f"{test} ({', '.join(noun.count(size) for noun in self.words.sized)})"
 
     def alone(self, test: str) -> str:
-        """What is to be said of a test set of one trajectory; nothing of another."""
+        """What is to be said of a test set of one group; nothing of another."""
         size = self.sweep["corpus"].get(f"test.{test}")
-        return "one trajectory: the intervals tell of seeds alone" if size and size["groups"] == 1 else ""
+        if not size or size["groups"] > 1:
+            return ""
+        return f"one {self.words.group.one}: the intervals tell of seeds alone"
 
     @property
     def redrawn(self) -> str:
@@ -189,8 +200,9 @@ class Evidence:
         if self.sweep.get("job", {}).get("sweep", {}).get("redraw_scores"):
             return "each seed redraws the selection, the scores behind it, and the initial weights"
         text = "each seed redraws the initial weights and the draw; all seeds share one set of scores"
-        fixed = [METHOD_NAMES[method] for method in self.methods() if method in ("grand", "loss")]
-        same = f", so {' and '.join(fixed)} keep{'s' if len(fixed) == 1 else ''} the same points at every seed"
+        fixed = [self.label(method) for method in self.methods() if method in ("grand", "loss")]
+        keep = f"{' and '.join(fixed)} keep{'s' if len(fixed) == 1 else ''}"
+        same = f", so {keep} the same {self.words.points} at every seed"
         return text + (same if fixed else "")
 
     @property
@@ -227,7 +239,7 @@ class Evidence:
         cell = next((cell for cell in self.cells if cell["id"] == identity), None)
         if cell is None:
             return identity
-        name = METHOD_NAMES.get(cell["method"], cell["method"])
+        name = self.label(cell["method"])
         return name if cell["method"] == "full" else f"{name}, {percent(cell['rate'])} pruned"
 
     def _rank(self, label: str) -> tuple[int, float, str]:
@@ -294,7 +306,7 @@ def read_evidence(folder: Path) -> Evidence:
             continue
         try:
             found = parse_json(path.read_bytes())
-            sweep = found if swept else _as_sweep(found)
+            sweep = found if swept else as_sweep(found)
             _Figures.model_validate(sweep)
             return Evidence(folder, sweep, swept, staleness(folder, sweep))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -306,50 +318,3 @@ def read_evidence(folder: Path) -> Evidence:
         f"{folder}: expected the folder of a finished run or sweep, found neither sweep.json nor summary.json in it; "
         "run `coreset sweep JOB.yaml` or `coreset run JOB.yaml` first."
     )
-
-
-def _as_sweep(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's summary in the form of a sweep: one rate, one protocol."""
-    prune = summary["prune"]
-    cells = []
-    for method, trained in summary["methods"].items():
-        tests = {}
-        for name, by_method in summary["evaluation"].items():
-            evaluated = by_method[method]
-            plain = {"value": evaluated["nrmse"], "low": evaluated["low"], "high": evaluated["high"]}
-            tests[name] = {"figures": evaluated.get("figures", {"nrmse": plain}), "differences": {}}
-            tests[name] |= {kind: evaluated.get(kind, {}) for kind in ("by_temperature", "by_composition")}
-            against = evaluated.get("differences")
-            if against is None and "difference" in evaluated:
-                stated = evaluated["difference"]
-                against = {"nrmse": {"value": stated["nrmse"], **{k: stated[k] for k in ("low", "high", "verdict")}}}
-            if against:
-                tests[name]["differences"][summary["method"]] = against
-        rate = 0.0 if method == "full" else prune
-        cells.append(
-            {
-                "id": f"steps {method} {rate:g}",
-                "studies": ["methods"],
-                "protocol": "steps",
-                "method": method,
-                "rate": rate,
-                "cutoff": summary.get("cutoff", {}).get("value") if method in ("ccs", "cut-random") else None,
-                "kept": trained["kept"],
-                "seeds": len(trained["kept"]),
-                "tests": tests,
-            }
-        )
-    return {
-        "name": summary["name"],
-        "command": "coreset run",
-        "method": summary["method"],
-        "prune": prune,
-        "corpus": summary["corpus"],
-        "protocols": {"steps": {"steps": summary["steps"]}},
-        "protocol_order": ["steps"],
-        "test_order": list(summary["evaluation"]),
-        "cells": cells,
-        "cutoffs": {f"{prune:g}": summary["cutoff"]} if "cutoff" in summary else {},
-        "coverage": {f"{prune:g}": summary.get("coverage", {})},
-        "scores": summary.get("scores", {}),
-    }

@@ -13,8 +13,6 @@ from typing import Any, overload
 
 import plotly.graph_objects as go
 
-from coreset.report.table import METHOD_NAMES
-
 INK = {"light": "#1b1f24", "dark": "#e8eaed"}
 PAPER = {"light": "#ffffff", "dark": "#16191d"}
 GRID = {"light": "#e3e6ea", "dark": "#343a42"}
@@ -150,21 +148,16 @@ def plot(columns: Sequence[str] = (), **layout: Any) -> go.Figure:
     return figure
 
 
-def method_label(method: str) -> str:
-    """What the page calls a method."""
-    return METHOD_NAMES.get(method, method)
-
-
 def colour(method: str) -> str | None:
     """A method's colour; None: that of the text."""
     return METHOD_STYLES.get(method, (SEQUENCE[-2], "hexagon"))[0]
 
 
-def marks(method: str, **line: Any) -> dict[str, Any]:
-    """Colour, marker and line of a method's curve."""
+def marks(method: str, label: str, **line: Any) -> dict[str, Any]:
+    """Colour, marker and line of a method's curve, and its label."""
     shade, symbol = METHOD_STYLES.get(method, (SEQUENCE[-2], "hexagon"))
     return {
-        "name": method_label(method),
+        "name": label,
         "legendgroup": method,
         "line": {"width": 2, **({"color": shade} if shade else {}), **line},
         "marker": {"symbol": symbol, "size": 8, **({"color": shade} if shade else {})},

@@ -20,7 +20,9 @@ import numpy as np
 from coreset.numerics.intervals import crossed_interval
 from coreset.report.evidence import Evidence
 from coreset.report.figure import percent, rounded
-from coreset.report.quantity import AUC, ENERGY, NRMSE, Quantity
+from coreset.report.quantity import ENERGY, NRMSE, Quantity
+from coreset.report.single_run import turned
+from coreset.report.wording import Wording
 
 MARGIN = 0.10
 """Share of the whole corpus's error that a network may lose and still count as as good."""
@@ -52,7 +54,7 @@ def as_good(
     cell = evidence.cell(method, rate)
     if cell is not None:
         for test in tests:
-            yield from _against_whole(test, cell, quantity)
+            yield from _against_whole(evidence, test, cell, quantity)
 
 
 def better(evidence: Evidence, method: str, peer: str, rate: float, quantity: Quantity = NRMSE) -> Iterator[Finding]:
@@ -76,7 +78,7 @@ def _compare(
             continue
         mine = measured["figures"][quantity.key]["value"]
         found = _sided(f"{test}, {percent(rate)}", quantity, mine, difference, wanted)
-        yield replace(found, text=f"{found.text} ({_behind(cell, difference)})")
+        yield replace(found, text=f"{found.text} ({_behind(evidence.words, cell, difference)})")
 
 
 def _sided(
@@ -104,13 +106,13 @@ def _sided(
     return Finding(where, text, None, alone, tie=reach < MARGIN)
 
 
-def _against_whole(test: str, cell: Mapping[str, Any], quantity: Quantity) -> Iterator[Finding]:
+def _against_whole(evidence: Evidence, test: str, cell: Mapping[str, Any], quantity: Quantity) -> Iterator[Finding]:
     measured = cell["tests"][test]
     difference = measured["differences"].get("full", {}).get(quantity.key)
     if difference is None:
         return
     mine = measured["figures"][quantity.key]["value"]
-    whole, behind = mine - difference["value"], _behind(cell, difference)
+    whole, behind = mine - difference["value"], _behind(evidence.words, cell, difference)
     if difference["high"] is None or whole <= 0:
         text = f"{quantity.pair(mine, whole, difference)}, no interval ({behind})"
         yield Finding(test, text, None)
@@ -136,7 +138,12 @@ def chemically_accurate(evidence: Evidence, method: str, rate: float) -> Iterato
         text = ENERGY.within(above_zero(energy)) if known else ENERGY.text(energy)
         text += f" mHa/atom{'' if known else ', no interval'} over {len(measured['energy_snapshots'])} snapshots"
         alone = energy["groups"] == 1
-        yield Finding(test, f"{text} ({_behind(cell, {'seeds': networks, 'groups': energy['groups']})})", holds, alone)
+        yield Finding(
+            test,
+            f"{text} ({_behind(evidence.words, cell, {'seeds': networks, 'groups': energy['groups']})})",
+            holds,
+            alone,
+        )
 
 
 def above_zero(estimate: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,10 +158,10 @@ def shorter(evidence: Evidence, rate: float, selection: bool) -> Iterator[Findin
         return
     extra = sum(row["flops"] for row in evidence.sweep["costs"]) if selection else 0.0
     ratio = fmean(full["training"]["flops"]) / (fmean(ccs["training"]["flops"]) + extra)
-    text = f"{rounded(ratio)} times less work, as at random points of that number"
+    text = f"{rounded(ratio)} times less work, as at {evidence.label('random')} of that number"
     if selection:
         text = f"the whole corpus takes {rounded(ratio)} times the work of selection and one training on what it kept"
-    for finding in _against_whole(evidence.tests[0], ccs, NRMSE):
+    for finding in _against_whole(evidence, evidence.tests[0], ccs, NRMSE):
         where = f"{percent(rate)}, equal epochs, {finding.where}"
         finding = replace(finding, where=where, text=f"{text}; error {finding.text}")
         # The work is counted, not sampled: where it is too much, no interval has a say.
@@ -172,7 +179,10 @@ def sooner(evidence: Evidence, rate: float) -> Iterator[Finding]:
         return
     mine, whole = (reached["cells"][each["id"]]["flops"] for each in (cell, full))
     seeds = min(len(mine), len(whole))
-    where, behind = f"{percent(rate)}, floating-point work", f"{cell['kept'][0]:,} points, {_seeds(seeds)}"
+    where, behind = (
+        f"{percent(rate)}, floating-point work",
+        f"{cell['kept'][0]:,} {evidence.words.points}, {_seeds(seeds)}",
+    )
     if None in whole[:seeds] or seeds < 2:
         lost = whole[:seeds].count(None)
         text = f"{lost} of {seeds} networks of the whole corpus never reached it" if lost else "no interval"
@@ -202,18 +212,11 @@ def covers(evidence: Evidence, peer: str) -> Iterator[Finding]:
         other, cell = by_method.get(peer), evidence.cell("ccs", float(rate))
         if other is None or "difference" not in other or "ccs" not in by_method or cell is None:
             continue
-        turned = _turned(other["difference"])
+        # Peer − CCS as CCS − peer; a file that does not say how many coresets it is over has one.
+        mine = {"seeds": 1, "groups": 0, **turned(other["difference"])}
         floor = by_method.get("full", other)["auc"]
-        found = _sided(percent(float(rate)), AUC, other["auc"] + turned["value"], turned, "lower", floor)
-        yield replace(found, text=f"{found.text} ({_behind(cell, turned, 'coreset')})")
-
-
-def _turned(difference: Mapping[str, Any]) -> dict[str, Any]:
-    """Peer − CCS as CCS − peer; a file that does not say how many coresets it is over has one."""
-    low, high = (None if difference[side] is None else -difference[side] for side in ("high", "low"))
-    verdict = {"lower": "higher", "higher": "lower", "tie": "tie"}[difference["verdict"]]
-    counted = {"seeds": difference.get("seeds", 1), "groups": difference.get("groups", 0)}
-    return {"value": -difference["value"], "low": low, "high": high, "verdict": verdict, **counted}
+        found = _sided(percent(float(rate)), evidence.words.auc, other["auc"] + mine["value"], mine, "lower", floor)
+        yield replace(found, text=f"{found.text} ({_behind(evidence.words, cell, mine, 'coreset')})")
 
 
 def growing_cutoff(evidence: Evidence) -> Iterator[Finding]:
@@ -256,17 +259,18 @@ def insensitive(evidence: Evidence, setting: str) -> Iterator[Finding]:
         holds = True if low > -MARGIN and high < MARGIN else False if low > MARGIN or high < -MARGIN else None
         yield Finding(
             f"{percent(cell['rate'])}, {cell[setting]:g} instead of {own[setting]:g}",
-            f"{difference['value'] / base:+.1%} [{low:+.1%}, {high:+.1%}] ({_behind(cell, difference)})",
+            f"{difference['value'] / base:+.1%} [{low:+.1%}, {high:+.1%}] "
+            f"({_behind(evidence.words, cell, difference)})",
             holds if difference["seeds"] > 1 else None,
             difference["groups"] == 1,
         )
 
 
-def _behind(cell: Mapping[str, Any], figure: Mapping[str, Any], what: str = "network") -> str:
-    """What a figure rests on: points, seeds, trajectories."""
+def _behind(words: Wording, cell: Mapping[str, Any], figure: Mapping[str, Any], what: str = "network") -> str:
+    """What a figure rests on: points, seeds, groups."""
     groups = figure["groups"]
-    text = f"{cell['kept'][0]:,} points, {_seeds(figure['seeds'], what)}"
-    return f"{text}, {groups} trajector{'ies' if groups > 1 else 'y: of seeds alone'}" if groups else text
+    text = f"{cell['kept'][0]:,} {words.points}, {_seeds(figure['seeds'], what)}"
+    return f"{text}, {words.group.count(figure)}{': of seeds alone' if groups == 1 else ''}" if groups else text
 
 
 def _seeds(seeds: int, what: str = "network") -> str:

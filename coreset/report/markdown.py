@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from coreset.report.evidence import Evidence, settled
-from coreset.report.figure import method_label, percent
+from coreset.report.figure import percent
 from coreset.report.svg import Dot, Line, curves, dots
 
 FIGURES = "figures"
@@ -16,12 +16,14 @@ FIGURES = "figures"
 def evidence_section(evidence: Evidence) -> tuple[str, dict[str, str]]:
     """A section of Markdown, and the SVG of its pictures by their path; no command, for a command may name a path."""
     pictures: dict[str, str] = {}
+    words, points = evidence.words, evidence.words.points
     parts = [_lead(evidence)]
     for test in evidence.tests:
         parts.append(f"**Test set {evidence.test_label(test)}**")
         if evidence.alone(test):
             parts.append(f"Only {evidence.alone(test)}.")
-        head = ("trained on", "points", "pruned", "NRMSE, %", f"against {method_label(evidence.own)}")
+        figures = (*(each.axis for each in words.beside), "NRMSE, %")
+        head = ("trained on", points, "pruned", *figures, f"against {evidence.label(evidence.own)}")
         parts.append(_table(head, _errors(evidence, test)))
         name = f"{FIGURES}/error-{test}.svg"
         pictures[name] = dots(
@@ -30,28 +32,28 @@ def evidence_section(evidence: Evidence) -> tuple[str, dict[str, str]]:
         parts.append(f"![NRMSE of each method on test set {test}]({name})")
     covered = evidence.sweep.get("coverage", {}).get(f"{evidence.rate:g}", {})
     if covered:
-        parts.append("**Coverage of validation points** (AUC_pr, Bohr; lower covers better)")
-        parts.append(_table(("coreset of", "AUC_pr"), [(method_label(m), _auc(f)) for m, f in covered.items()]))
-        lines = [Line(method_label(m), m, f["r"], f["p"]) for m, f in covered.items() if f.get("p") and f.get("r")]
+        parts.append(f"**Coverage of validation {points}** ({words.auc.axis}; lower covers better)")
+        parts.append(_table(("coreset of", "AUC_pr"), [(evidence.label(m), _auc(f)) for m, f in covered.items()]))
+        lines = [Line(evidence.label(m), m, f["r"], f["p"]) for m, f in covered.items() if f.get("p") and f.get("r")]
         if lines:
             name = f"{FIGURES}/coverage.svg"
             pictures[name] = curves(
-                "Share of validation points within a distance of the coreset", "distance r, Bohr", "share p", lines
+                f"Share of validation {points} within a distance of the coreset", words.distance.axis, "share p", lines
             )
-            parts.append(f"![Share of validation points within a distance of each coreset]({name})")
+            parts.append(f"![Share of validation {points} within a distance of each coreset]({name})")
     return "\n\n".join(parts), pictures
 
 
 def _lead(evidence: Evidence) -> str:
     seeds = max(cell["seeds"] for cell in evidence.cells)
-    trained = evidence.sweep["corpus"]["train"]
-    own, network = method_label(evidence.own), f"{seeds} seed{'' if seeds == 1 else 's'} each"
+    trained, words = evidence.sweep["corpus"]["train"], evidence.words
+    own, network = evidence.label(evidence.own), f"{seeds} seed{'' if seeds == 1 else 's'} each"
     return (
-        f"## Evidence\n\nNetworks trained on each of these subsets of {trained['points']:,} points "
-        f"({trained['snapshots']} snapshots), {network}, {evidence.protocol_label(evidence.protocols[0])}, on "
-        "trajectories that none of them has seen. NRMSE ± half of its 95% interval over seeds and trajectories; the "
-        f"last column is the difference from {own}, paired by seed and trajectory, a tie where its interval holds 0. "
-        f"This dataset is the coreset of {own} at {percent(evidence.sweep['prune'])} pruned."
+        f"## Evidence\n\nNetworks trained on each of these subsets of {trained['points']:,} {words.points} "
+        f"({words.divided.count(trained)}), {network}, {evidence.protocol_label(evidence.protocols[0])}, on "
+        f"{words.groups} that none of them has seen. NRMSE ± half of its 95% interval over seeds and {words.groups}; "
+        f"the last column is the difference from {own}, paired by seed and {words.group.one}, a tie where its "
+        f"interval holds 0. This dataset is the coreset of {own} at {percent(evidence.sweep['prune'])} pruned."
     )
 
 
@@ -62,9 +64,10 @@ def _errors(evidence: Evidence, test: str) -> Iterator[tuple[str, ...]]:
             continue
         against = cell["tests"][test]["differences"].get(evidence.own, {}).get("nrmse")
         yield (
-            f"**{method_label(method)}**" if method == evidence.own else method_label(method),
+            f"**{evidence.label(method)}**" if method == evidence.own else evidence.label(method),
             f"{cell['kept'][0]:,}",
             percent(cell["rate"]) if cell["rate"] else "0%",
+            *(each.text(evidence.figure(cell, test, each.key)) for each in evidence.words.beside),
             _spread(figure),
             _verdict(against),
         )
@@ -82,7 +85,7 @@ def _dots(evidence: Evidence, test: str) -> Iterator[Dot]:
             low, high = figure.get("low"), figure.get("high")
             known = low is not None and high is not None
             yield Dot(
-                method_label(method),
+                evidence.label(method),
                 method,
                 100 * figure["value"],
                 (100 * low, 100 * high) if known else None,  # type: ignore[operator]

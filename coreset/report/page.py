@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from coreset.errors import RequestError
 from coreset.report.evidence import Evidence
-from coreset.report.figure import Figure, Missing, Section, Table, method_label, percent, template
+from coreset.report.figure import Figure, Missing, Section, Table, percent, template
 from coreset.report.figures import (
     cost,
     coverage,
@@ -109,7 +109,7 @@ class Page:
     @property
     def title(self) -> str:
         """What was done to which corpus."""
-        own, rate = method_label(self.evidence.own), percent(self.evidence.rate)
+        own, rate = self.evidence.label(self.evidence.own), percent(self.evidence.rate)
         return f"{self.evidence.name}: {own} at {rate} pruning"
 
     @property
@@ -129,8 +129,9 @@ class Page:
 
     @property
     def job(self) -> Mapping[str, Any] | None:
-        """The job file with its defaults."""
-        return self.evidence.sweep.get("job")
+        """The job file with its defaults, without sections that say nothing of such a corpus."""
+        job, unused = self.evidence.sweep.get("job"), self.evidence.words.unused
+        return None if job is None else {name: section for name, section in job.items() if name not in unused}
 
     @cached_property
     def figures(self) -> list[Figure]:
@@ -165,8 +166,7 @@ def sections(evidence: Evidence) -> list[Section]:
         cost.section,
         coverage.section,
         scores.section,
-        fields.section,
-        space.section,
+        *((fields.section, space.section) if evidence.words.in_space else ()),
         noise.section,
         provenance.section,
     )

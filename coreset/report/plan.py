@@ -8,6 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from coreset.report.wording import wording_of
+
+_HELD = {"density": "densities", "values": "values", "scores": "scores"} | {
+    "descriptors_if_held": "descriptors if all were held"
+}
+
 
 def print_plan(figures: dict[str, Any], console: Console) -> None:
     """Prints what a job will read, compute and keep, stage by stage."""
@@ -28,14 +34,12 @@ def print_plan(figures: dict[str, Any], console: Console) -> None:
         table.add_row(title, str(row["done"]), str(to_do), work, *told)
     console.print(table)
     points = ", ".join(f"{name} {count:,}" for name, count in figures["points"].items())
-    held = figures["bytes"]
     source, start = _source(figures), duration(figures["start"])
     energies = figures["energies"]
     lines = [
-        f"points: {points}; kept: {figures['kept']:,}",
+        f"{wording_of(figures).points}: {points}; kept: {figures['kept']:,}",
         f"network: {figures['parameters']:,} parameters",
-        f"bytes: densities {size(held['density'])}, scores {size(held['scores'])}, "
-        f"descriptors if all were held {size(held['descriptors_if_held'])}",
+        f"bytes: {', '.join(f'{_HELD[name]} {size(count)}' for name, count in figures['bytes'].items())}",
         f"estimate: {duration(figures['seconds'])} on {figures['workers']} workers, {start} of them until Ray runs"
         f"{f', without {energies:,} energies' if energies else ''}; memory is a worker's (rates {source})",
     ]

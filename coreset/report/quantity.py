@@ -18,11 +18,13 @@ class Quantity:
     factor: float
     signed: bool = False
     """Whether it may be negative, and has no place on a logarithmic axis."""
+    zero: bool = False
+    """Whether it may be 0, which has no place there either."""
 
     @property
     def axis(self) -> str:
         """What an axis says."""
-        return f"{self.label}, {self.unit}"
+        return f"{self.label}, {self.unit}" if self.unit else self.label
 
     def text(self, estimate: Mapping[str, Any] | None) -> str:
         """Value ± half of the interval."""
@@ -43,7 +45,7 @@ class Quantity:
 
     def in_unit(self, text: str) -> str:
         """A number, or what stands for it, with its unit."""
-        return f"{text} {'× ' if self.unit.startswith('10') else ''}{self.unit}"
+        return f"{text} {'× ' if self.unit.startswith('10') else ''}{self.unit}".rstrip()
 
     def within(self, estimate: Mapping[str, Any], sign: str = "") -> str:
         """Value [low, high]; `sign` is + where a positive value shall bear one."""
@@ -60,8 +62,10 @@ SEMINORM = Quantity("h1_seminorm", "H¹ semi-norm of the error", "10⁻³ e/Bohr
 NORM = Quantity("h1_norm", "H¹ norm of the error", "10⁻³ e/Bohr^(5/2)", 1e3)
 LOST = Quantity("electrons_lost", "electrons lost", "electrons", 1.0, signed=True)
 ENERGY = Quantity("energy", "energy error", "mHa/atom", 1000.0)
+ERROR_RATE = Quantity("error_rate", "error rate", "%", 100.0, zero=True)
+LOG_LOSS = Quantity("log_loss", "log loss", "", 1.0, zero=True)
 AUC = Quantity("auc", "AUC_pr", "Bohr", 1.0)
-QUANTITIES = (NRMSE, SEMINORM, NORM, NMAE, ENERGY, LOST)
+DISTANCE = Quantity("r", "distance r", "Bohr", 1.0)
 
 
 def decimals(half: float) -> int:

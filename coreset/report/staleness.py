@@ -10,7 +10,7 @@ from coreset.atomic import parse_json
 
 RECORD = "run.json"
 """What the last command in the folder was, and how it ended; a folder of figures alone has none."""
-MACHINES = ("cluster", "corpus.source", "training.cache", "energy.pseudopotentials")
+MACHINES = ("cluster", "corpus.source", "training.cache", "score.path", "energy.pseudopotentials")
 """Keys of a job that tell of a machine and change no figure: sweep.json leaves them out."""
 NAMED = 3
 """So many differing keys are named, and the others counted."""

@@ -10,15 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-METHOD_NAMES = {
-    "full": "full corpus",
-    "random": "random points",
-    "random-snapshots": "random snapshots",
-    "grand": "GraNd",
-    "ccs": "CCS",
-    "cut-random": "cut-random",
-    "loss": "loss",
-}
+from coreset.report.quantity import NRMSE, Quantity
+from coreset.report.wording import wording_of
 
 _ENOUGH = "enough for each AUC_pr, to 1%, and for each difference, to 0.1% or in sign"
 _TOO_FEW = "too few to know each AUC_pr to 1%, and each difference to 0.1% or in sign"
@@ -29,16 +22,17 @@ _COVERS = {"lower": "better", "higher": "worse", "tie": "tie"}
 def print_summary(summary: dict[str, Any], console: Console) -> None:
     """Prints what was kept and what it is worth: a table per test set and one of the coverage, one row per method."""
     console.print(_title(summary), style="bold", highlight=False)
-    classes = summary.get("table", {}).get("task") == "classification"
-    columns = ("points", "pruned", *(["wrong, %"] if classes else []), "NRMSE, %")
+    words = wording_of(summary)
+    # The first alone: of more the table would not fit a terminal.
+    beside = words.beside[:1]
+    columns = (words.points, "pruned", *(each.axis.replace(" ", "\n", 1) for each in beside), "NRMSE, %")
     for name, evaluated in summary["evaluation"].items():
         rows = [
             (
                 method,
                 f"{kept['kept'][0]:,}",
                 f"{kept['rate']:.1%}",
-                *([_spread(evaluated[method]["figures"]["error_rate"])] if classes else []),
-                _percent(evaluated[method]),
+                *_errors(evaluated[method], beside),
                 _verdict(evaluated[method]),
             )
             for method, kept in summary["methods"].items()
@@ -51,8 +45,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     _print_table(
         summary,
         console,
-        "\ncoverage of validation points",
-        (f"AUC_pr{'' if 'table' in summary else ', Bohr'}",),
+        f"\ncoverage of validation {words.points}",
+        (words.auc.axis,),
         covered,
     )
     told = (_caption(summary), sampled_queries(summary["coverage"].values()))
@@ -78,27 +72,27 @@ def sampled_queries(measured: Iterable[Mapping[str, Any]]) -> str:
 
 def print_sweep(sweep: dict[str, Any], console: Console) -> None:
     """Prints a table per test set: NRMSE of every method, one column per pruning rate."""
-    protocol = sweep["protocol_order"][0]
+    protocol, words = sweep["protocol_order"][0], wording_of(sweep)
     cells = [cell for cell in sweep["cells"] if cell["protocol"] == protocol and "methods" in cell["studies"]]
     rates = sorted({cell["rate"] for cell in cells})
     trained = sweep["corpus"]["train"]
-    console.print(f"{sweep['name']}: {trained['points']:,} training points", style="bold", highlight=False)
+    console.print(f"{sweep['name']}: {trained['points']:,} training {words.points}", style="bold", highlight=False)
     for name in sweep["test_order"]:
         table = Table(title=_heading(sweep, name), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
         table.add_column("trained on", no_wrap=True)
         for rate in rates:
             kept = Counter(cell["kept"][0] for cell in cells if cell["rate"] == rate).most_common(1)[0][0]
             table.add_column(f"{100 * rate:g}% pruned\n{kept:,}", justify="right", no_wrap=True)
-        for method in (method for method in METHOD_NAMES if any(cell["method"] == method for cell in cells)):
+        for method in (method for method in words.methods if any(cell["method"] == method for cell in cells)):
             found = {
                 cell["rate"]: cell["tests"][name]["figures"]["nrmse"] for cell in cells if cell["method"] == method
             }
             row = [_spread(found[rate]) if rate in found else "" for rate in rates]
-            table.add_row(METHOD_NAMES[method], *row, style="bold" if method == sweep["method"] else None)
+            table.add_row(words.method(method), *row, style="bold" if method == sweep["method"] else None)
         console.print(table)
     console.print(
-        "NRMSE, %, ± half of its 95% interval over seeds and trajectories. Whole snapshots come in lumps: "
-        "random snapshots keep at least one.",
+        f"NRMSE, %, ± half of its 95% interval over seeds and {words.groups}. Whole {words.members} come in lumps: "
+        f"random {words.members} keep at least one.",
         highlight=False,
     )
 
@@ -112,45 +106,47 @@ def _print_table(
     summary: dict[str, Any], console: Console, title: str, columns: Sequence[str], rows: Iterable[tuple[str, ...]]
 ) -> None:
     """One row per method: its name, figures to the right, and how it compares with the job's own."""
-    own = summary["method"]
+    own, words = summary["method"], wording_of(summary)
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    table.add_column("trained on", no_wrap=True, min_width=max(map(len, METHOD_NAMES.values())))
+    table.add_column("trained on", no_wrap=True, min_width=max(map(len, words.methods.values())))
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column(f"vs {METHOD_NAMES[own]}", no_wrap=True)
+    table.add_column(f"vs {words.method(own)}", no_wrap=True)
     for method, *figures in rows:
-        table.add_row(METHOD_NAMES[method], *figures, style="bold" if method == own else None)
+        table.add_row(words.method(method), *figures, style="bold" if method == own else None)
     console.print(table)
 
 
 def _title(summary: dict[str, Any]) -> str:
     trained = summary["corpus"]["train"]
+    words = wording_of(summary)
     seeds = len(summary["methods"][summary["method"]]["kept"])
     return (
-        f"{summary['name']}: {trained['points']:,} training points of {trained['snapshots']} {_members(summary)}, "
+        f"{summary['name']}: {trained['points']:,} training {words.points} of {words.divided.count(trained)}, "
         f"{summary['prune']:.1%} pruned; {summary['steps']:,} steps per network, {seeds} seeds"
     )
 
 
-def _members(summary: dict[str, Any]) -> str:
-    return "shards" if "table" in summary else "snapshots"
-
-
 def _caption(summary: dict[str, Any]) -> str:
-    own, group = METHOD_NAMES[summary["method"]], "group" if "table" in summary else "trajectory"
-    classes = summary.get("table", {}).get("task") == "classification"
-    probabilities = " NRMSE is that of the classes' probabilities." if classes else ""
+    words = wording_of(summary)
+    own = words.method(summary["method"])
+    probabilities = " NRMSE is that of the classes' probabilities." if words.beside else ""
     return (
-        f"NRMSE ± half of its 95% interval: mean over test {_members(summary)} and seeds. vs {own}: difference, "
-        f"paired by seed and {group}; a tie if its 95% interval holds 0.{probabilities} AUC_pr, of each first coreset: "
-        "lower covers better."
+        f"NRMSE ± half of its 95% interval: mean over test {words.members} and seeds. vs {own}: difference, "
+        f"paired by seed and {words.group.one}; a tie if its 95% interval holds 0.{probabilities} AUC_pr, of each "
+        "first coreset: lower covers better."
     )
 
 
 def _heading(summary: dict[str, Any], name: str) -> str:
-    tested = summary["corpus"][f"test.{name}"]
-    alone = "; one trajectory, so the interval tells of seeds alone" if tested["groups"] == 1 else ""
-    return f"\ntest set: {name} ({tested['snapshots']} {_members(summary)}{alone})"
+    tested, words = summary["corpus"][f"test.{name}"], wording_of(summary)
+    alone = f"; one {words.group.one}, so the interval tells of seeds alone" if tested["groups"] == 1 else ""
+    return f"\ntest set: {name} ({words.sized[0].count(tested)}{alone})"
+
+
+def _errors(figures: dict[str, Any], beside: Sequence[Quantity]) -> list[str]:
+    """NRMSE, and what stands before it: then all with no more digits than their intervals deserve, to find room."""
+    return [each.text(figures["figures"][each.key]) for each in (*beside, NRMSE)] if beside else [_percent(figures)]
 
 
 def _percent(figures: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from coreset.artifacts.stage import Context, FindShard, Part, Scanner, Stage
 from coreset.corpus.elements import SYMBOLS
 from coreset.corpus.kept import batches_of, read_kept
 from coreset.corpus.pieces import pieces_of
+from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import Member, SnapshotSet
 from coreset.methods import Rule, ScoreShard
 from coreset.methods.budget import keep
@@ -67,6 +68,7 @@ class ScoreHistogram(Stage):
       cut, `population` and `budget` [k], and `cut`, the number of points beyond.
     - `distance` to the nearest atom (`edges` in Bohr) and `species` of that atom, by symbol: `points`, their `mean`
       score, and `top_decile`, the share of these points that belong to the top decile; null where there is no point.
+      Of a table, whose rows have no atoms around them, both are left out.
     """
 
     name: ClassVar[str] = "histogram"
@@ -121,7 +123,6 @@ class ScoreHistogram(Stage):
         """What a piece of a snapshot adds; `files` hold what each selection keeps of it."""
         scores, top = shard.scores, borders.top.contains(shard)
         stop = shard.first + len(scores)
-        distances, numbers = nearest_atoms(snapshot, shard.first, stop)
         kept = {}
         for label, file in files.items():
             selected = read_kept(file).get(snapshot.digest)
@@ -129,12 +130,12 @@ class ScoreHistogram(Stage):
             if selected is not None:
                 index = selected.between(shard.first, stop).index - shard.first
             kept[label] = _counts(scores[index], top[index], borders)
-        return {
-            "all": _counts(scores, top, borders),
-            "kept": kept,
-            "distance": _by_bin((distances / SHELL).astype(np.int64), scores, top),
-            "species": _by_bin(numbers, scores, top),
-        }
+        found = {"all": _counts(scores, top, borders), "kept": kept}
+        if not isinstance(snapshot, Snapshot):
+            return found
+        distances, numbers = nearest_atoms(snapshot, shard.first, stop)
+        around = {"distance": (distances / SHELL).astype(np.int64), "species": numbers}
+        return found | {name: _by_bin(bins, scores, top) for name, bins in around.items()}
 
     def shards(self, snapshot: Member) -> Iterator[ScoreShard]:
         """The scores of one snapshot, piece by piece."""
@@ -146,8 +147,7 @@ class ScoreHistogram(Stage):
         total: dict[str, Any] = {}
         for record in records:
             total = _sum(total, json.loads(find(record).read_text()))
-        distance, species, top = _by_bin_figures(total["distance"]), _by_bin_figures(total["species"]), shared.top
-        present = np.flatnonzero(np.array(species["points"]))
+        top = shared.top
         return {
             "field": self.field,
             "linear": _histogram(shared.linear, "linear", total),
@@ -164,11 +164,17 @@ class ScoreHistogram(Stage):
             "strata": {
                 label: found for label, selection in self.selections if (found := _strata(selection)) is not None
             },
-            "distance": {"edges": [SHELL * i for i in range(len(distance["points"]) + 1)], **distance},
-            "species": {
-                SYMBOLS[z - 1]: {name: values[z] for name, values in species.items()} for z in present.tolist()
-            },
+            **(_surroundings(total) if "distance" in total else {}),
         }
+
+
+def _surroundings(total: dict[str, Any]) -> dict[str, Any]:
+    distance, species = _by_bin_figures(total["distance"]), _by_bin_figures(total["species"])
+    present = np.flatnonzero(np.array(species["points"]))
+    return {
+        "distance": {"edges": [SHELL * i for i in range(len(distance["points"]) + 1)], **distance},
+        "species": {SYMBOLS[z - 1]: {name: values[z] for name, values in species.items()} for z in present.tolist()},
+    }
 
 
 def nearest_atoms(snapshot: Member, first: int, stop: int) -> tuple[Float32[np.ndarray, " n"], Int64[np.ndarray, " n"]]:

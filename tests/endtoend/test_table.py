@@ -1,6 +1,9 @@
 """A table from its file to its coreset: regression of several targets, and classes; each figure against an oracle."""
 
+import hashlib
 import json
+import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,15 @@ from sklearn.datasets import load_digits
 import coreset
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import Artifact
-from coreset.cli import main
-from coreset.corpus.table_corpus import read_rows
+from coreset.cli import command, main
+from coreset.corpus.table_corpus import TableCorpus, read_rows
 from coreset.corpus.tables import open_table
 from coreset.learning.network import load
 from coreset.methods.budget import keep
 from coreset.numerics.keys import keys_at, stream
 from coreset.publishing.verify import verify
+from coreset.report.evidence import read_evidence
+from coreset.report.page import build_page
 from coreset.session import open_session, package
 from coreset.stages.table_ingestion import ingest_table
 from coreset.stages.table_request import Request
@@ -147,6 +152,52 @@ def test_the_score_of_a_row_is_the_mean_norm_over_the_networks(digits: Path, cla
         assert row["score"] == pytest.approx(np.mean(norms), rel=1e-4, abs=1e-6)
 
 
+def test_the_report_of_a_run_speaks_of_its_rows(classified: tuple[Path, dict[str, Any]]) -> None:
+    folder, summary = classified
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = build_page(read_evidence(folder))
+    text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    trained = summary["corpus"]["train"]
+    assert f"has {trained['points']:,} training rows of {trained['groups']} groups. Each row has 64 features" in text
+    assert "“digit” is to be learnt: one of 10 classes" in text
+    assert "each divided by its standard deviation" in text
+    wrong = 100 * summary["evaluation"]["held-out"]["ccs"]["figures"]["error_rate"]["value"]
+    assert f"error rate: {wrong:.3g}%" in text
+    assert re.findall("(?i)densit|snapshot|trajector|bohr|atom|energ|descriptor", text) == []
+
+
+def test_a_sweep_has_the_figures_of_the_run_and_those_of_other_rates(
+    digits: Path, classified: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, summary = classified
+    monkeypatch.setattr(command, "executor", lambda *asked: nullcontext(SerialExecutor()))
+    swept = {"rates": [0.8, 0.9], "methods": ["random", "grand", "ccs"], "seeds": 2, "redraw_scores": False}
+    (digits / "sweep.yaml").write_text(yaml.safe_dump({**JOB, "sweep": swept}))
+    words = [str(digits / "sweep.yaml"), "--store", str(folder / "artifacts"), "--out", str(tmp_path / "sweep")]
+    for verb in (["plan", "--sweep"], ["sweep"]):
+        result = CliRunner().invoke(main, [*verb, *words])
+        assert result.exit_code == 0, result.output
+    sweep = json.loads((tmp_path / "sweep/sweep.json").read_bytes())
+    cells = {(cell["method"], cell["rate"]): cell for cell in sweep["cells"]}
+    for method, evaluated in summary["evaluation"]["held-out"].items():
+        figures = cells[method, 0.0 if method == "full" else 0.8]["tests"]["held-out"]["figures"]
+        assert figures == json.loads(json.dumps(evaluated["figures"]))
+    points = summary["corpus"]["train"]["points"]
+    assert cells["ccs", 0.9]["kept"] == [keep(points, 0.9)] * 2
+    histogram = sweep["scores"]["histogram"]
+    assert sum(histogram["linear"]["all"]) == histogram["all"]["points"] == points
+    assert "distance" not in histogram
+    assert sweep["fields"] == []
+    # Six operations per weight, row and step.
+    assert cells["full", 0.0]["training"]["flops"][0] == 6 * (64 * 32 + 32 * 32 + 320) * 64 * summary["steps"]
+    page = build_page(read_evidence(tmp_path / "sweep"))
+    plots = set(re.findall(r'<figure class="item plot" id="([^"]+)"', page))
+    assert {"pruning-classes", "score-histogram", "strata-ccs", "coverage-auc", "training-time"} <= plots
+    text = re.sub(r"<(script|style|pre)\b.*?</\1>|<[^>]+>", " ", page, flags=re.DOTALL)
+    assert re.findall("(?i)densit|snapshot|trajector|bohr|atom|energ|descriptor|defect", text) == []
+    assert "are of data of another kind" in text
+
+
 def test_within_groups_each_keeps_its_share(digits: Path, tmp_path: Path) -> None:
     select = {**JOB["select"], "within": "group"}
     folder, _ = run(tmp_path, digits / "digits.parquet", Request(("digit",), ("pixel*",), group="scan"), select=select)
@@ -180,10 +231,60 @@ def test_errors_of_several_targets_are_those_of_the_networks(tmp_path: Path) -> 
     assert evaluation.shards[0]["figures"]["nrmse"][0] == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-4)
 
 
+def test_scores_of_ones_own_select_and_nothing_is_trained_to_score(digits: Path, tmp_path: Path) -> None:
+    scores = np.random.default_rng(5).permutation(len(pd.read_parquet(digits / "digits.parquet"))) / 2.0
+    pd.DataFrame({"score": scores}).to_parquet(tmp_path / "scores.parquet", row_group_size=400)
+    request = Request(("digit",), ("pixel*",), group="scan")
+    evaluation = {"methods": ["random", "grand", "ccs"], "seeds": 1}
+    own: dict[str, Any] = {"score": {"method": "file", "path": "scores.parquet"}, "evaluation": evaluation}
+    own["select"] = {**JOB["select"], "method": "grand"}
+    folder, summary = run(tmp_path, digits / "digits.parquet", request, **own)
+    rows = coreset.open(folder).to_pandas()
+    np.testing.assert_array_equal(rows["score"], scores[rows["row"]].astype(np.float32))
+    # The highest of the training rows: no other training row has a score between them.
+    corpus = TableCorpus.open(str(tmp_path / "table.zarr"))
+    session = open_session(tmp_path / "job.yaml", folder, None, ())
+    numbers = np.concatenate([read_rows(shard, 0, shard.points) for shard in session.split.train.snapshots])
+    assert len(numbers) < sum(shard.points for shard in corpus.snapshots)
+    assert sorted(rows["row"]) == sorted(numbers[np.argsort(scores[numbers])[-len(rows) :]])
+    trained = {str(each.manifest["recipe"]["parameters"]["seed"]) for each in artifacts(folder, "training")}
+    assert trained == {"evaluation 0"}
+    sha256 = hashlib.sha256((tmp_path / "scores.parquet").read_bytes()).hexdigest()
+    manifest = json.loads((folder / "coreset/manifest.json").read_bytes())
+    assert manifest["scores"] == {"sha256": sha256}
+    assert "scores.parquet" not in json.dumps(manifest)
+    (folder / "summary.json").write_text(json.dumps(summary))
+    page = build_page(read_evidence(folder))
+    assert "highest scores" in page
+    assert sha256 in page
+    assert "GraNd" not in re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
+    plan = CliRunner().invoke(main, ["plan", str(tmp_path / "job.yaml"), "--out", str(folder)])
+    assert re.search("scores from a file +│ +1 │ +0", plan.output), plan.output
+
+
+def test_scores_that_do_not_fit_are_refused_before_anything_starts(digits: Path, classified: Any) -> None:
+    rows = len(pd.read_parquet(digits / "digits.parquet"))
+    for name, count in (("right", rows), ("short", rows - 1)):
+        np.save(digits / f"{name}.npy", np.arange(count, dtype=np.float64))
+    job, given = str(digits / "job.yaml"), ["--set", "score={method: file, path: right.npy}"]
+    none = "--set", "score={method: file, path: none.npy}"
+    for verb, sets, found in [
+        ("run", ["--set", "score={method: file, path: short.npy}"], f"expected {rows:,} scores.*found {rows - 1:,}"),
+        ("plan", none, "score.path: .*none.npy: expected a file of scores, found nothing there"),
+        ("run", ["--set", "score.method=file"], "expected a path with method: file"),
+        ("run", ["--set", "score.path=right.npy"], "expected a path with method: file and with no other"),
+        ("run", [*given, "--set", "score.epoch=3"], "expected no networks beside a file of scores, found epoch"),
+        ("run", [*given, "--set", "evaluation.methods=[loss, ccs]"], "expected no method loss"),
+        ("sweep", given, "score.method: `coreset sweep` redraws scores"),
+    ]:
+        result = CliRunner().invoke(main, [verb, job, *sets])
+        assert result.exit_code == 2, result.output
+        assert re.search(found, result.stderr), result.stderr
+
+
 def test_what_densities_alone_have_is_refused(digits: Path, classified: Any) -> None:
     job = str(digits / "job.yaml")
     for arguments, found in [
-        (["sweep", job], "expects electron densities, found a table"),
         (["run", job, "--set", "network.output=relu"], "network.output: expected linear"),
         (["run", job, "--set", "select.within=temperature"], "the rows of a table have no temperature"),
         (["run", job, "--set", "energy.pseudopotentials=here"], "expected electron densities, found a table"),

@@ -6,6 +6,7 @@ import shutil
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(page: Path, downloads: Path) -> Iterator[Any]:
+    with opened(page, downloads) as driver:
+        yield driver
+
+
+@contextmanager
+def opened(page: Path, downloads: Path) -> Iterator[Any]:
+    """A browser without a network that shows a page."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -84,8 +92,8 @@ def browser(page: Path, downloads: Path) -> Iterator[Any]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=str(DRIVER)))
     driver.set_script_timeout(300)
-    driver.get(page.as_uri())
     try:
+        driver.get(page.as_uri())
         yield driver
     finally:
         driver.quit()
@@ -285,3 +293,22 @@ def test_the_console_holds_no_error(browser: Any) -> None:
     # Last, so that it has heard all of the above.
     errors = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert errors == []
+
+
+def test_the_page_of_a_table_is_drawn_and_its_error_rate_can_be_switched(
+    table_sample: Any, tmp_path: Path, downloads: Path
+) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    (tmp_path / "summary.json").write_text(json.dumps(table_sample.table_summary("classification")))
+    (tmp_path / "report.html").write_text(build_page(read_evidence(tmp_path)), encoding="utf-8")
+    with opened(tmp_path / "report.html", downloads) as browser:
+        for name in names(browser, ".plot"):
+            assert scroll_to(browser, name).find_elements("css selector", "svg.main-svg"), name
+        figure = scroll_to(browser, "pruning-classes")
+        title = "return arguments[0].querySelector('.canvas')._fullLayout.yaxis.title.text"
+        assert browser.execute_script(title, figure) == "error rate, %"
+        Select(figure.find_elements("tag name", "select")[-1]).select_by_visible_text("log loss")
+        eventually(lambda: browser.execute_script(title, figure) == "log loss", "the axis to be of the log loss")
+        assert table_sample.foreign_words(browser.find_element("tag name", "body").text) == []
+        assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []

@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 import pytest
 
 from coreset.report.evidence import Evidence, read_evidence
-from coreset.report.figure import method_label
 from coreset.report.markdown import evidence_section
 from coreset.report.svg import Dot, Line, curves, dots
 
@@ -42,7 +41,7 @@ def test_the_table_has_the_figures_of_the_jobs_own_rate(evidence: Evidence) -> N
             assert cell is not None
             figure = cell["tests"][test]["figures"]["nrmse"]
             shown = f"{100 * figure['value']:.3f} ± {100 * (figure['high'] - figure['low']) / 2:.3f}"
-            name = f"**{method_label(method)}**" if method == "ccs" else method_label(method)
+            name = f"**{evidence.label(method)}**" if method == "ccs" else evidence.label(method)
             (row,) = [row for row in table if row[0] == name and row[3:4] == [shown]]
             assert row[1] == f"{cell['kept'][0]:,}"
             difference = cell["tests"][test]["differences"].get("ccs", {}).get("nrmse")
@@ -50,7 +49,7 @@ def test_the_table_has_the_figures_of_the_jobs_own_rate(evidence: Evidence) -> N
                 verdict = {"tie": "tie", "higher": "worse", "lower": "better"}[difference["verdict"]]
                 assert row[4].startswith(verdict)
     for method, figures in evidence.sweep["coverage"]["0.9"].items():
-        assert any(row[0] == method_label(method) and row[1].startswith(f"{figures['auc']:.4f}") for row in table)
+        assert any(row[0] == evidence.label(method) and row[1].startswith(f"{figures['auc']:.4f}") for row in table)
 
 
 def test_no_command_and_no_machine_is_told(evidence: Evidence) -> None:

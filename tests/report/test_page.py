@@ -241,3 +241,17 @@ def test_the_isosurface_of_a_sphere_lies_on_it_in_any_cell() -> None:
         radii = np.linalg.norm(vertices - np.array([0.5, 0.5, 0.5]) @ cell, axis=1)
         assert len(vertices) > 100
         assert np.abs(radii - 2.0).max() < 0.05
+
+
+def test_a_target_of_no_error_has_no_line_on_a_logarithmic_axis(sample: Any, tmp_path: Path) -> None:
+    sweep = sample.write_sample(tmp_path)
+    assert any(
+        "target" in note["text"] for note in spec_of(built(tmp_path), "validation-curves")["layout"]["annotations"]
+    )
+    sweep["time_to_target"]["target"] = 0.0  # of classes: no validation row is classified wrongly
+    (tmp_path / "sweep.json").write_text(json.dumps(sweep))
+    assert "annotations" not in spec_of(built(tmp_path), "validation-curves")["layout"]
+
+
+def built(folder: Path) -> str:
+    return build_page(read_evidence(folder))

@@ -17,7 +17,7 @@ from zarr.storage import LocalStore
 import coreset
 from coreset import session
 from coreset.cli import main
-from coreset.stages import rows
+from coreset.corpus import score_file
 
 SCORES = np.random.default_rng(0).lognormal(0.0, 1.0, 3000)
 Picture = Callable[[Path], dict[str, bytes | None]]
@@ -66,7 +66,7 @@ def select(*arguments: Any) -> Result:
 def test_every_format_gives_the_rows_of_python(
     name: str, options: list[str], settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rows, "PIECE", 1000)
+    monkeypatch.setattr(score_file, "PIECE", 1000)
     source, out = write(tmp_path / name, SCORES), tmp_path / "out.parquet"
     result = select(source, "--out", out, *options)
     assert (result.exit_code, result.stderr) == (0, "")
@@ -105,7 +105,7 @@ def test_the_order_of_bytes_in_a_npy_file_changes_nothing(tmp_path: Path) -> Non
 
 
 def test_a_zarr_field_on_a_grid_is_taken_in_c_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "PIECE", 250)
+    monkeypatch.setattr(score_file, "PIECE", 250)
     field = SCORES.reshape(15, 10, 20)
     zarr.create_array(LocalStore(tmp_path / "grid.zarr"), data=field, chunks=(4, 10, 7))
     assert select(tmp_path / "grid.zarr", "--out", tmp_path / "out.parquet").exit_code == 0
@@ -234,7 +234,7 @@ def test_a_file_that_holds_no_scores_is_a_wrong_request(
 def test_scores_that_are_not_finite_are_bad_data_and_the_row_is_named(
     name: str, bad: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture
 ) -> None:
-    monkeypatch.setattr(rows, "PIECE", 1000)
+    monkeypatch.setattr(score_file, "PIECE", 1000)
     scores = SCORES.copy()
     scores[[2345, 2900]] = bad
     source = write(tmp_path / name, scores)
@@ -248,7 +248,7 @@ def test_scores_that_are_not_finite_are_bad_data_and_the_row_is_named(
 def test_a_missing_score_is_bad_data_and_the_row_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: Picture
 ) -> None:
-    monkeypatch.setattr(rows, "PIECE", 1000)
+    monkeypatch.setattr(score_file, "PIECE", 1000)
     source = parquet(tmp_path / "a.parquet", [None if row in (2345, 2900) else x for row, x in enumerate(SCORES)])
     before = picture(tmp_path)
     result = select(source, "--out", tmp_path / "out.parquet")

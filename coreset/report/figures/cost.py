@@ -12,8 +12,6 @@ from coreset.report.figure import (
     Missing,
     Section,
     Table,
-    marks,
-    method_label,
     percent,
     plot,
     rounded,
@@ -61,9 +59,9 @@ def section(evidence: Evidence) -> Section:
     return Section(
         "cost",
         "What it costs, what it saves",
-        "A training on fewer points is shorter where the number of epochs is equal, and takes as long where the "
-        "number of steps is. The points must first be chosen, and that is paid too: scoring networks, scores, the "
-        "search for β.",
+        f"A training on fewer {evidence.words.points} is shorter where the number of epochs is equal, and takes as "
+        f"long where the number of steps is. The {evidence.words.points} must first be chosen, and that is paid too: "
+        "scoring networks, scores, the search for β.",
         tuple(items),
     )
 
@@ -75,7 +73,7 @@ def _range(values: Sequence[float]) -> dict[str, float]:
 def _training(evidence: Evidence) -> Figure:
     # Equal epochs come first: there the number of points decides the time.
     protocols = sorted(evidence.protocols, key=lambda protocol: protocol != "epochs")
-    columns = ("pruned", "points kept", "seeds")
+    columns = ("pruned", f"{evidence.words.points} kept", "seeds")
     figure = plot((*columns, *COLUMNS), **SIDE_BY_SIDE)
     for quantity in MEASURES[:3]:
         for protocol in protocols:
@@ -88,7 +86,7 @@ def _training(evidence: Evidence) -> Figure:
                         points.append((percent(rate), _range(values), (percent(rate), cell["kept"][0], cell["seeds"])))
                 if points:
                     meta = {"protocol": protocol, "measure": quantity.key}
-                    figure.add_trace(points_with_intervals(points, quantity, meta, columns, **marks(method)))
+                    figure.add_trace(points_with_intervals(points, quantity, meta, columns, **evidence.marks(method)))
     over_rates(figure, evidence, [0.0, *evidence.rates()])
     figure.update_layout(yaxis=log_axis(MEASURES[0].axis))
     whole = evidence.cell("full", 0.0, protocols[0])
@@ -96,7 +94,7 @@ def _training(evidence: Evidence) -> Figure:
     told, slow, fast = "", evidence.spent(whole, "seconds"), evidence.spent(own, "seconds")
     if slow and fast:
         ratio = fmean(slow) / fmean(fast)
-        own_name = f"{method_label(evidence.own)} at {percent(evidence.rate)}"
+        own_name = f"{evidence.label(evidence.own)} at {percent(evidence.rate)}"
         told = f"; {own_name} trains {rounded(ratio)} times as fast as the whole corpus"
     return Figure(
         "training-time",
@@ -114,7 +112,7 @@ def _training(evidence: Evidence) -> Figure:
 
 
 def _learning(evidence: Evidence) -> Figure:
-    columns = ("pruned", "points kept", "step", "validation error, %")
+    columns = ("pruned", f"{evidence.words.points} kept", "step", "validation error, %")
     figure = plot(columns)
     rates = evidence.by_own_rate(evidence.rates())
     for protocol in evidence.protocols:
@@ -126,7 +124,7 @@ def _learning(evidence: Evidence) -> Figure:
                     continue
                 steps = [point[0] for point in curves[0]]
                 means = [significant(100 * fmean(curve[i][1] for curve in curves)) for i in range(len(steps))]
-                style = marks(method)
+                style = evidence.marks(method)
                 style["marker"]["size"] = 5
                 figure.add_scatter(
                     x=steps,
@@ -141,7 +139,8 @@ def _learning(evidence: Evidence) -> Figure:
                 )
     figure.update_layout(xaxis={"title": {"text": "training step"}}, yaxis=log_axis("error on validation groups, %"))
     target = evidence.sweep.get("time_to_target")
-    if target:
+    # An error rate may be 0, and a logarithmic axis has no place for that.
+    if target and target["target"] > 0:
         line_across(figure, 100 * target["target"], "target")
     choices = [evidence.choice_of_rates(rates)]
     if len(evidence.protocols) > 1:
@@ -150,7 +149,7 @@ def _learning(evidence: Evidence) -> Figure:
     return Figure(
         "validation-curves",
         "Learning curves",
-        "Error on the validation groups during training, as a share of the range of their density; mean over "
+        f"Error on the validation groups during training, {evidence.words.share}; mean over "
         "seeds. The dotted line is the target of the figure above.",
         evidence.how,
         "Validation error against the training step of every method",
@@ -181,9 +180,9 @@ def _bill(evidence: Evidence) -> Table:
     return Table(
         "table-costs",
         "The bill of the selection",
-        f"What it takes to choose the points for {method_label(evidence.own)} once, in itself and against one "
-        f"training on the whole corpus ({evidence.protocol_label(evidence.protocols[0])}). Every later training on "
-        "these points is free of it.",
+        f"What it takes to choose the {evidence.words.points} for {evidence.label(evidence.own)} once, in itself and "
+        f"against one training on the whole corpus ({evidence.protocol_label(evidence.protocols[0])}). Every later "
+        f"training on these {evidence.words.points} is free of it.",
         evidence.how,
         ("stage", "wall time", "processor time", "10¹² operations", "in trainings, by work", "in trainings, by time"),
         tuple(rows),

@@ -10,33 +10,32 @@ from coreset.report.figure import (
     Missing,
     Section,
     Table,
-    marks,
-    method_label,
     percent,
     plot,
     significant,
 )
 from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, over_rates, points_with_intervals
-from coreset.report.quantity import AUC
 from coreset.report.table import sampled_queries
 
 
 def section(evidence: Evidence) -> Section:
     """AUC_pr as table and figure, and what part of the queries lies within which distance."""
+    words, points = evidence.words, evidence.words.points
     coverage = {float(rate): found for rate, found in evidence.sweep.get("coverage", {}).items() if found}
     if not coverage:
         items: tuple[Figure | Table | Missing, ...] = (
-            Missing("coverage of validation points", "run coreset sweep JOB.yaml"),
+            Missing(f"coverage of validation {points}", "run coreset sweep JOB.yaml"),
         )
     else:
         how = evidence.made_by(max(each.get("seeds", 1) for found in coverage.values() for each in found.values()))
         items = (_areas(evidence, coverage, how), _curves(evidence, coverage, how), _table(evidence, coverage, how))
+    whole = any("full" in found for found in coverage.values())
     return Section(
         "coverage",
         "Coverage",
-        "AUC_pr is the mean distance, in the space of descriptors, from a validation point to the nearest training "
-        "point that was kept: lower covers better. No selection can cover better than the whole training set; that "
-        "row is the floor.",
+        f"AUC_pr is the mean distance, in {words.space}, from a validation {words.point.one} to the nearest training "
+        f"{words.point.one} that was kept: lower covers better. No selection can cover better than the whole training "
+        f"set{'; that row is the floor' if whole else ''}.",
         items,
     )
 
@@ -46,12 +45,12 @@ def _methods(evidence: Evidence, found: dict[str, Any]) -> list[str]:
     return [method for method in dict.fromkeys(order) if method in found]
 
 
-def _label(method: str) -> str:
-    return "whole training set (floor)" if method == "full" else method_label(method)
+def _label(evidence: Evidence, method: str) -> str:
+    return "whole training set (floor)" if method == "full" else evidence.label(method)
 
 
 def _areas(evidence: Evidence, coverage: dict[float, dict[str, Any]], how: str) -> Figure:
-    columns = ("pruned", "points kept", "coresets")
+    columns = ("pruned", f"{evidence.words.points} kept", "coresets")
     figure = plot((*columns, *COLUMNS), **SIDE_BY_SIDE)
     rates = sorted(coverage)
     for method in _methods(evidence, {name: None for found in coverage.values() for name in found}):
@@ -62,23 +61,23 @@ def _areas(evidence: Evidence, coverage: dict[float, dict[str, Any]], how: str) 
                 low, high = each["interval"] or (None, None)
                 estimate = {"value": each["auc"], "low": low, "high": high}
                 points.append((percent(rate), estimate, (percent(rate), *_behind(evidence, method, rate, each))))
-        curve = points_with_intervals(points, AUC, {}, columns, **marks(method))
-        figure.add_trace(curve.update(name=_label(method)))
+        curve = points_with_intervals(points, evidence.words.auc, {}, columns, **evidence.marks(method))
+        figure.add_trace(curve.update(name=_label(evidence, method)))
     over_rates(figure, evidence, rates)
     # Points side by side make plotly begin at 0, where no coverage is.
-    figure.update_layout(yaxis={"title": {"text": AUC.axis}, "range": _range(coverage)})
+    figure.update_layout(yaxis={"title": {"text": evidence.words.auc.axis}, "range": _range(coverage)})
     told = "; ".join(
         f"{percent(rate)}: "
-        + ", ".join(f"{_label(m)} {coverage[rate][m]['auc']:.3f}" for m in _methods(evidence, coverage[rate]))
+        + ", ".join(f"{_label(evidence, m)} {coverage[rate][m]['auc']:.3f}" for m in _methods(evidence, coverage[rate]))
         for rate in rates
     )
     return Figure(
         "coverage-auc",
         "AUC_pr against pruning",
-        "Bars are 95% intervals over coresets and validation trajectories. They overlap because all methods share the "
-        "same queries: what decides is the paired difference in the table.",
+        f"Bars are 95% intervals over coresets and validation {evidence.words.groups}. They overlap because all "
+        "methods share the same queries: what decides is the paired difference in the table.",
         how,
-        f"AUC_pr in Bohr, {told}",
+        f"{evidence.words.auc.in_unit('AUC_pr in') if evidence.words.auc.unit else 'AUC_pr'}, {told}",
         figure,
     )
 
@@ -95,7 +94,8 @@ def _range(coverage: dict[float, dict[str, Any]]) -> list[float]:
 
 
 def _curves(evidence: Evidence, coverage: dict[float, dict[str, Any]], how: str) -> Figure:
-    columns = ("points kept", "share of points p", "distance r, Bohr")
+    words, points = evidence.words, evidence.words.points
+    columns = (f"{points} kept", f"share of {points} p", words.distance.axis)
     figure = plot(columns)
     rates = evidence.by_own_rate(sorted(coverage))
     for rate in rates:
@@ -103,35 +103,36 @@ def _curves(evidence: Evidence, coverage: dict[float, dict[str, Any]], how: str)
             each = coverage[rate][method]
             kept, _ = _behind(evidence, method, rate, each)
             rows = [[kept, significant(p), significant(r)] for p, r in zip(each["p"], each["r"], strict=True)]
-            style = marks(method)
-            style["name"] = _label(method)
+            style = evidence.marks(method)
+            style["name"] = _label(evidence, method)
             figure.add_scatter(
                 x=[row[1] for row in rows],
                 y=[row[2] for row in rows],
                 mode="lines",
                 customdata=rows,
                 meta={"pruned": percent(rate)},
-                hovertemplate="%{fullData.name}: %{x:.0%} of the points within %{y:.3g} Bohr<extra></extra>",
+                hovertemplate=f"%{{fullData.name}}: %{{x:.0%}} of the {points} within "
+                f"{words.distance.in_unit('%{y:.3g}')}<extra></extra>",
                 **style,
             )
     figure.update_layout(
-        xaxis={"title": {"text": "share p of the validation points"}, "tickformat": ".0%", "range": [0, 1]},
-        yaxis={"title": {"text": "covered within the distance r, Bohr"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": f"share p of the validation {points}"}, "tickformat": ".0%", "range": [0, 1]},
+        yaxis={"title": {"text": f"covered within the {words.distance.axis}"}, "rangemode": "tozero"},
     )
     return Figure(
         "coverage-curves",
         "p-partial r-cover",
-        "A share p of the validation points has a kept point within the distance r; the area under the curve is "
-        "AUC_pr. The right end is the worst covered point.",
+        f"A share p of the validation {points} has a kept {words.point.one} within the distance r; the area under the "
+        f"curve is AUC_pr. The right end is the worst covered {words.point.one}.",
         how,
-        f"Distance within which a share of the validation points is covered, by method, at {percent(rates[0])}",
+        f"Distance within which a share of the validation {points} is covered, by method, at {percent(rates[0])}",
         figure,
         (evidence.choice_of_rates(rates),),
     )
 
 
 def _table(evidence: Evidence, coverage: dict[float, dict[str, Any]], how: str) -> Table:
-    own = method_label(evidence.own)
+    own, words = evidence.label(evidence.own), evidence.words
     rows: list[tuple[str, ...]] = []
     strong = set()
     for rate in sorted(coverage):
@@ -142,15 +143,23 @@ def _table(evidence: Evidence, coverage: dict[float, dict[str, Any]], how: str) 
             interval = "" if each["interval"] is None else "[{:.4g}, {:.4g}]".format(*each["interval"])
             kept, _ = _behind(evidence, method, rate, each)
             measured = (f"{kept:,}" if kept else "", f"{each['auc']:.4g}", interval)
-            rows.append((f"{percent(rate)}: {_label(method)}", *measured, *_paired(each.get("difference"))))
+            rows.append((f"{percent(rate)}: {_label(evidence, method)}", *measured, *_paired(each.get("difference"))))
     return Table(
         "table-coverage",
-        "AUC_pr, Bohr",
-        f"The difference is paired query by query with {own}; its 95% interval is over coresets and trajectories, "
-        f"as far as there are several of each. Covers worse means that {own} lies nearer to the validation points. "
-        + sampled_queries(each for found in coverage.values() for each in found.values()),
+        words.auc.axis,
+        f"The difference is paired query by query with {own}; its 95% interval is over coresets and {words.groups}, "
+        f"as far as there are several of each. Covers worse means that {own} lies nearer to the validation "
+        f"{words.points}. " + sampled_queries(each for found in coverage.values() for each in found.values()),
         how,
-        ("pruned: kept by", "points kept", "AUC_pr", "95% interval", f"minus {own}", "its interval", "verdict"),
+        (
+            "pruned: kept by",
+            f"{words.points} kept",
+            "AUC_pr",
+            "95% interval",
+            f"minus {own}",
+            "its interval",
+            "verdict",
+        ),
         tuple(rows),
         frozenset(strong),
     )

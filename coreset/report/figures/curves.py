@@ -60,6 +60,14 @@ def log_axis(title: str) -> dict[str, Any]:
     return {**axis, "exponentformat": "none", "tickformat": "~g"}
 
 
+def value_axis(quantities: Sequence[Quantity]) -> dict[str, Any]:
+    """The axis of figures to be switched, titled as the first: logarithmic where none of them may be 0 or below."""
+    title = quantities[0].axis
+    if quantities[0].signed:
+        return {"title": {"text": title}}
+    return linear_axis(title) if any(each.zero for each in quantities) else log_axis(title)
+
+
 def linear_axis(title: str) -> dict[str, Any]:
     """An axis from 0."""
     return {"title": {"text": title}, "rangemode": "tozero"}
@@ -84,14 +92,14 @@ def over_rates(figure: go.Figure, evidence: Evidence, rates: Sequence[float]) ->
     """An axis of the share pruned, and above it a second one of the points kept."""
     names = [percent(rate) for rate in rates]
     figure.update_layout(
-        xaxis={**categories(names, "share of points pruned"), "range": span(rates)},
+        xaxis={**categories(names, f"share of {evidence.words.points} pruned"), "range": span(rates)},
         xaxis2={
             "range": span(rates),
             "tickvals": list(range(len(rates))),
             "ticktext": [f"{kept:,}" if kept else "" for kept in map(evidence.kept, rates)],
             "showgrid": False,
             "fixedrange": True,
-            "title": {"text": "training points kept"},
+            "title": {"text": f"training {evidence.words.points} kept"},
             "overlaying": "x",
             "side": "top",
         },

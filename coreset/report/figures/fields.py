@@ -15,8 +15,6 @@ from coreset.report.figure import (
     Figure,
     Missing,
     Section,
-    marks,
-    method_label,
     percent,
     plot,
     significant,
@@ -204,7 +202,7 @@ def _line_of(evidence: Evidence, label: str) -> dict[str, Any]:
         return {"name": label}
     rates = [0.0, *evidence.main_rates]
     dash = DASHES[min(max(rates.index(cell["rate"]) - 1, 0) if cell["rate"] in rates else 3, 3)]
-    style = marks(cell["method"], dash=dash if cell["method"] != "full" else "dashdot", width=1.8)
+    style = evidence.marks(cell["method"], dash=dash if cell["method"] != "full" else "dashdot", width=1.8)
     style.pop("marker")
     return {**style, "name": evidence.cell_label(label), "legendgroup": label}
 
@@ -224,7 +222,7 @@ def _spectrum(evidence: Evidence) -> Figure | None:
                 if method == "full":
                     density = {"name": "the density itself", "line": {"width": 1.5, "dash": "dot"}}
                     _shells(figure, found["edges"], found["reference"], meta, **density)
-                style = marks(method, dash="dash" if method == "full" else "solid")
+                style = evidence.marks(method, dash="dash" if method == "full" else "solid")
                 style["marker"]["size"] = 5
                 _shells(figure, found["edges"], found["power"], meta, **style)
     if not figure.data:
@@ -237,7 +235,7 @@ def _spectrum(evidence: Evidence) -> Figure | None:
         "shells add up to ∫ e². Long waves stand on the left; the H¹ semi-norm weighs each power by |G|². Dotted: "
         "the density itself.",
         evidence.how,
-        f"Radial power spectrum of the error of {', '.join(map(method_label, evidence.methods()))}",
+        f"Radial power spectrum of the error of {', '.join(map(evidence.label, evidence.methods()))}",
         figure,
         (
             Choice.of("test set", evidence.tests, {test: evidence.test_label(test) for test in evidence.tests}),
@@ -269,7 +267,7 @@ def _spectrum_of_parts(evidence: Evidence) -> Figure | None:
                 for name, power in found.get(kind, {}).items():
                     part = f"{test}, {name}{unit}"
                     parts += [part] if part not in parts else []
-                    style = marks(method, dash="dash" if method == "full" else "solid")
+                    style = evidence.marks(method, dash="dash" if method == "full" else "solid")
                     style["marker"]["size"] = 5
                     _shells(figure, found["edges"], power, {"snapshots": part}, **style)
     if not parts:

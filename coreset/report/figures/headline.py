@@ -9,13 +9,11 @@ from typing import Any
 
 from coreset.report.claims import claims
 from coreset.report.evidence import Evidence, settled
-from coreset.report.figure import Missing, Section, Table, method_label, percent, rounded
+from coreset.report.figure import Missing, Section, Table, percent, rounded
 from coreset.report.figures.cost import duration
 from coreset.report.findings import CHEMICAL_ACCURACY, above_zero
-from coreset.report.quantity import ENERGY, NRMSE
-
-PAPERS_POINTS = {"aluminium": 432_000, "water": 511_000}
-"""Points that 1% of two of the paper's corpora hold."""
+from coreset.report.quantity import ENERGY, NRMSE, Quantity
+from coreset.report.wording import told_of_rows
 
 
 @dataclass(frozen=True)
@@ -30,12 +28,14 @@ class Tile:
 def sentences(evidence: Evidence) -> list[str]:
     """The summary, in plain words."""
     corpus = evidence.sweep["corpus"]["train"]
-    own = method_label(evidence.own)
+    own, words = evidence.label(evidence.own), evidence.words
+    rows = f"{told_of_rows(evidence.sweep['table'])} " if "table" in evidence.sweep else ""
     found = [
-        f"The corpus “{evidence.name}” has {corpus['points']:,} training points of {corpus['snapshots']} snapshots. "
-        f"{own} chose a small part of them, and networks trained on that part were compared, at "
-        f"{evidence.protocol_label(evidence.protocols[0])}, with networks trained on all points"
-        + (f" and on as many points chosen otherwise ({_others(evidence)})." if _others(evidence) else ".")
+        f"The corpus “{evidence.name}” has {corpus['points']:,} training {words.points} of "
+        f"{words.divided.count(corpus)}. {rows}{own} chose a small part of them, and networks trained on that part "
+        f"were compared, at {evidence.protocol_label(evidence.protocols[0])}, with networks trained on all "
+        f"{words.points}"
+        + (f" and on as many {words.points} chosen otherwise ({_others(evidence)})." if _others(evidence) else ".")
     ]
     found.extend(_verdict(evidence, rate) for rate in evidence.main_rates)
     energy = _energies(evidence)
@@ -45,8 +45,8 @@ def sentences(evidence: Evidence) -> list[str]:
     if cost:
         found.append(cost)
     kept = evidence.kept(max(evidence.rates()))
-    if kept is not None and kept < min(PAPERS_POINTS.values()) / 2:
-        papers = " and ".join(f"{points:,} points of {corpus}" for corpus, points in PAPERS_POINTS.items())
+    if words.papers and kept is not None and kept < min(words.papers.values()) / 2:
+        papers = " and ".join(f"{points:,} points of {corpus}" for corpus, points in words.papers.items())
         found.append(
             f"Mind the size: {percent(max(evidence.rates()))} pruning leaves {kept:,} points here. "
             f"The paper's 1% was {papers}."
@@ -56,25 +56,29 @@ def sentences(evidence: Evidence) -> list[str]:
 
 def _others(evidence: Evidence) -> str:
     names = [
-        method_label(method) for method in evidence.methods(evidence.protocols[0], False) if method != evidence.own
+        evidence.label(method) for method in evidence.methods(evidence.protocols[0], False) if method != evidence.own
     ]
     return ", ".join(names)
 
 
 def _verdict(evidence: Evidence, rate: float) -> str:
     """One rate on the first test set: the own method's error, and against every peer."""
-    test, protocol = evidence.tests[0], evidence.protocols[0]
+    test, protocol, words = evidence.tests[0], evidence.protocols[0], evidence.words
     cell = evidence.cell(evidence.own, rate, protocol)
     own = evidence.figure(cell, test, "nrmse")
     if cell is None or own is None:
-        return f"At {percent(rate)} {method_label(evidence.own)} was not measured."
+        return f"At {percent(rate)} {evidence.label(evidence.own)} was not measured."
     text = (
-        f"At {percent(rate)} pruning {cell['kept'][0]:,} points are kept, and the density error (NRMSE) on “{test}” is "
-        f"{_bracketed(own)}"
+        f"At {percent(rate)} pruning {cell['kept'][0]:,} {words.points} are kept, and the {words.error} (NRMSE) on "
+        f"“{test}” is {_bracketed(own)}"
     )
-    whole = evidence.figure(evidence.cell("full", 0.0, protocol), test, "nrmse")
+    full = evidence.cell("full", 0.0, protocol)
+    whole = evidence.figure(full, test, "nrmse")
     if whole is not None:
-        text += f", against {_bracketed(whole)} with all points ({own['value'] / whole['value'] - 1:+.0%})"
+        text += f", against {_bracketed(whole)} with all {words.points} ({own['value'] / whole['value'] - 1:+.0%})"
+    for quantity in words.beside:
+        text += f"; {quantity.label}: {_beside(quantity, evidence.figure(cell, test, quantity.key))}"
+        text += f" against {_beside(quantity, evidence.figure(full, test, quantity.key))}" if full else ""
     verdicts: dict[str, list[str]] = {"better than": [], "worse than": [], "tied with": []}
     for peer in evidence.methods(protocol, whole=False):
         relation = against(evidence, peer, rate, test)
@@ -82,7 +86,12 @@ def _verdict(evidence: Evidence, rate: float) -> str:
             verdicts[relation].append(_peer(evidence, peer, rate, test))
     said = [f"{relation} {', '.join(peers)}" for relation, peers in verdicts.items() if peers]
     alone = f" ({evidence.alone(test)})" if evidence.alone(test) else ""
-    return f"{text}. {method_label(evidence.own)} is {'; '.join(said)}{alone}." if said else f"{text}."
+    return f"{text}. {evidence.label(evidence.own)} is {'; '.join(said)}{alone}." if said else f"{text}."
+
+
+def _beside(quantity: Quantity, estimate: Mapping[str, Any] | None) -> str:
+    """A value with its unit: `5.75%`, `0.2`."""
+    return "" if estimate is None else f"{quantity.factor * estimate['value']:.3g}{quantity.unit}"
 
 
 def _peer(evidence: Evidence, peer: str, rate: float, test: str) -> str:
@@ -91,7 +100,7 @@ def _peer(evidence: Evidence, peer: str, rate: float, test: str) -> str:
     found = evidence.figure(cell, test, "nrmse")
     error = f"{NRMSE.factor * found['value']:.3g}%" if found else ""
     told = ", ".join(each for each in (error, evidence.other_budget(cell) if cell else "") if each)
-    return f"{method_label(peer)} ({told})" if told else method_label(peer)
+    return f"{evidence.label(peer)} ({told})" if told else evidence.label(peer)
 
 
 def against(evidence: Evidence, peer: str, rate: float, test: str) -> str | None:
@@ -141,13 +150,14 @@ def _cost(evidence: Evidence) -> str:
     flops = evidence.spent(evidence.cell("full", 0.0), "flops")
     if costs and flops:
         bill = sum(row["flops"] or 0.0 for row in costs) / fmean(flops)
-        text += f" Choosing the points costs as much work as {rounded(bill)} trainings on the whole corpus, once."
+        work = f"as much work as {rounded(bill)} trainings on the whole corpus, once"
+        text += f" Choosing the {evidence.words.points} costs {work}."
     return text.strip()
 
 
 def tiles(evidence: Evidence) -> list[Tile]:
     """The key figures."""
-    test, own = evidence.tests[0], method_label(evidence.own)
+    test, own, words = evidence.tests[0], evidence.label(evidence.own), evidence.words
     found = []
     for rate in evidence.main_rates:
         cell = evidence.cell(evidence.own, rate)
@@ -156,7 +166,7 @@ def tiles(evidence: Evidence) -> list[Tile]:
         found.append(
             Tile(
                 f"{cell['kept'][0]:,}",
-                f"points kept at {percent(rate)}",
+                f"{words.points} kept at {percent(rate)}",
                 f"of {evidence.sweep['corpus']['train']['points']:,}",
             )
         )
@@ -165,10 +175,15 @@ def tiles(evidence: Evidence) -> list[Tile]:
             found.append(
                 Tile(
                     f"{mine['value'] / whole['value'] - 1:+.0%}",
-                    f"density error at {percent(rate)}, {own} against all points",
+                    f"{words.error} at {percent(rate)}, {own} against all {words.points}",
                     f"{NRMSE.text(mine)} against {NRMSE.text(whole)} %",
                 )
             )
+        for quantity in words.beside:
+            mine, whole = (evidence.figure(each, test, quantity.key) for each in (cell, evidence.cell("full", 0.0)))
+            if mine:
+                note = f"{_beside(quantity, whole)} with all {words.points}" if whole else ""
+                found.append(Tile(_beside(quantity, mine), f"{quantity.label} at {percent(rate)}", note))
         energy = evidence.figure(cell, test, "energy")
         if energy:
             limit = 1e3 * CHEMICAL_ACCURACY
@@ -185,26 +200,33 @@ def tiles(evidence: Evidence) -> list[Tile]:
 def verdicts(evidence: Evidence) -> Table | None:
     """The own method against whole corpus, random points and GraNd, at the main rates, in every test set."""
     peers = [peer for peer in ("full", "random", "grand") if peer in evidence.methods() and peer != evidence.own]
-    rows = []
+    rows, words = [], evidence.words
     for rate in evidence.main_rates:
         cell = evidence.cell(evidence.own, rate)
         for test in evidence.tests if cell else ():
             found = evidence.figure(cell, test, "nrmse")
             cells = [_against(evidence, peer, rate, test) for peer in peers]
-            alone = " (one trajectory)" if evidence.alone(test) else ""
-            rows.append(
-                (f"{percent(rate)}, {test}{alone}", f"{cell['kept'][0]:,}" if cell else "", NRMSE.text(found), *cells)
-            )
+            alone = f" (one {words.group.one})" if evidence.alone(test) else ""
+            figures = [each.text(evidence.figure(cell, test, each.key)) for each in words.beside]
+            kept = f"{cell['kept'][0]:,}" if cell else ""
+            rows.append((f"{percent(rate)}, {test}{alone}", kept, *figures, NRMSE.text(found), *cells))
     if not rows:
         return None
-    own = method_label(evidence.own)
+    own = evidence.label(evidence.own)
     return Table(
         "table-verdicts",
         f"{own}: the verdict",
         f"NRMSE of {own} in %, and how it stands against each peer: in brackets the peer's error. Better, worse and "
-        "tie by the 95% interval of the difference, paired by seed and trajectory; of one trajectory, by seed alone.",
+        f"tie by the 95% interval of the difference, paired by seed and {words.group.one}; of one {words.group.one}, "
+        "by seed alone.",
         evidence.how,
-        ("pruned, test set", "points kept", f"NRMSE of {own}, %", *(f"against {method_label(peer)}" for peer in peers)),
+        (
+            "pruned, test set",
+            f"{words.points} kept",
+            *(each.axis for each in words.beside),
+            f"NRMSE of {own}, %",
+            *(f"against {evidence.label(peer)}" for peer in peers),
+        ),
         tuple(rows),
     )
 
@@ -230,8 +252,8 @@ def section_claims(evidence: Evidence) -> Section:
         "Each claim of Pathrudkar et al., arXiv 2507.09001, put to the test by the figures of this page. As good "
         "means: the upper end of the interval lies below a tenth of the whole corpus's error. A tie means that the "
         "whole interval lies within a tenth of the other's error; undecided, that it holds both answers, or that one "
-        "network is too few to tell. One trajectory: what decides was measured on one, so its interval tells of seeds "
-        "alone."
+        f"network is too few to tell. One {evidence.words.group.one}: what decides was measured on one, so its "
+        f"interval tells of seeds alone.{evidence.words.claims}"
     )
     if not evidence.swept:
         return Section(

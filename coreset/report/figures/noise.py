@@ -21,8 +21,8 @@ def section(evidence: Evidence) -> Section:
     return Section(
         "noise",
         "How noisy is one training?",
-        "Where two trainings on the same points differ by more than two methods do, no single run decides between the "
-        "methods. Each recipe changes how networks are trained, and nothing else.",
+        f"Where two trainings on the same {evidence.words.points} differ by more than two methods do, no single run "
+        "decides between the methods. Each recipe changes how networks are trained, and nothing else.",
         (item,),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coreset.report.evidence import Evidence
-from coreset.report.figure import Figure, Missing, Section, Table, method_label
+from coreset.report.figure import Figure, Missing, Section, Table
 from coreset.report.figures.pruning import lost_electrons
 
 
@@ -11,23 +11,23 @@ def section(evidence: Evidence) -> Section:
     """Tables of what was run on what, and the electrons that predictions lack."""
     sweep, how = evidence.sweep, evidence.how
     items: list[Figure | Table | Missing] = []
-    sets = tuple(
-        (name, *(f"{size[what]:,}" for what in ("snapshots", "groups", "points"))) for name, size in _sizes(evidence)
-    )
+    words = evidence.words
+    counted = {noun.key: noun.many for noun in (words.member, words.group, words.point)}
+    sets = tuple((name, *(f"{size[what]:,}" for what in counted)) for name, size in _sizes(evidence))
     items.append(
         Table(
             "table-corpus",
             "The corpus",
-            "Validation groups are whole trajectories, taken out before training, scoring and selection.",
+            f"Validation groups are whole {words.groups}, taken out before training, scoring and selection.",
             how,
-            ("set", "snapshots", "trajectories", "points"),
+            ("set", *counted.values()),
             sets,
         )
     )
     made = [("command", sweep["command"])]
     made += [(key, str(sweep[key])) for key in ("date",) if key in sweep]
     made += [("seeds", ", ".join(sweep["seed_names"]))] if sweep.get("seed_names") else []
-    made += [("method of the job", method_label(evidence.own))]
+    made += [("method of the job", evidence.label(evidence.own))]
     made += [(f"protocol: {each}", evidence.protocol_label(each)) for each in evidence.protocols]
     machine = sweep.get("machine")
     if machine:
@@ -45,10 +45,15 @@ def section(evidence: Evidence) -> Section:
         )
     )
     scores = sweep.get("scores", {})
-    if "rank_correlation" in scores:
+    if "given" in scores:
+        caption = "They are from a file of the user's, and nothing was trained to score."
+        facts = [("SHA-256 of the file", scores["given"])]
+        facts += [(f"{words.points} with score 0", f"{scores['zero_everywhere']:,}")]
+        items.append(Table("table-scores", "The scores", caption, how, ("what", "value"), tuple(facts), wraps=True))
+    elif "rank_correlation" in scores:
         facts = [("rank correlation of the scores of two networks", _number(scores["rank_correlation"]))]
-        facts += [("points with score 0 in every network", f"{scores['zero_everywhere']:,}")]
-        caption = "Whether two scoring networks agree, and on how many points none has a gradient."
+        facts += [(f"{words.points} with score 0 in every network", f"{scores['zero_everywhere']:,}")]
+        caption = f"Whether two scoring networks agree, and on how many {words.points} none has a gradient."
         items.append(Table("table-scores", "The scores", caption, how, ("what", "value"), tuple(facts)))
     lost = lost_electrons(evidence)
     if lost is not None:

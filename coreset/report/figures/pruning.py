@@ -14,8 +14,6 @@ from coreset.report.figure import (
     Missing,
     Section,
     Table,
-    marks,
-    method_label,
     percent,
     plot,
     significant,
@@ -25,63 +23,50 @@ from coreset.report.figures.curves import (
     CUT,
     SIDE_BY_SIDE,
     line_across,
-    log_axis,
     on_second_axis,
     over_rates,
     points_with_intervals,
     span,
+    value_axis,
 )
 from coreset.report.findings import CHEMICAL_ACCURACY
-from coreset.report.quantity import ENERGY, LOST, NMAE, NORM, NRMSE, SEMINORM, Quantity
+from coreset.report.quantity import ENERGY, LOST, NRMSE, Quantity
+from coreset.report.wording import Curve
 
 
 def section(evidence: Evidence) -> Section:
     """Curves of each figure of the error, and the table of the first test set."""
-    items: list[Figure | Table | Missing] = [
-        curve(evidence, "pruning-nrmse", (NRMSE, NMAE)),
-        curve(evidence, "pruning-h1", (SEMINORM, NORM)),
-    ]
-    if evidence.has("energy"):
-        items.append(curve(evidence, "pruning-energy", (ENERGY,)))
-    else:
-        items.append(
-            Missing(
-                "energies of the predicted densities",
-                "add --set energy.pseudopotentials=DIR to the same command, with ABINIT installed",
-            )
-        )
+    items: list[Figure | Table | Missing] = []
+    for each in evidence.words.curves:
+        shown = not each.what or evidence.has(each.quantities[0].key)
+        items.append(curve(evidence, each) if shown else Missing(each.what, each.way))
     items.extend(tables(evidence))
+    points = evidence.words.points
     return Section(
         "pruning",
         "Error against pruning",
-        "How much a network loses when it is trained on fewer points, and whether it matters which. The lower axis "
-        "tells what share of the training points was left out, the upper one how many were kept: 99% of a small "
+        f"How much a network loses when it is trained on fewer {points}, and whether it matters which. The lower axis "
+        f"tells what share of the training {points} was left out, the upper one how many were kept: 99% of a small "
         "corpus is a harder test than 99% of a large one. Differences are paired by seed: "
         f"{evidence.redrawn}.",
         tuple(items),
     )
 
 
-TITLES = {
-    "pruning-nrmse": "Density error against pruning",
-    "pruning-h1": "Error of the density's gradient against pruning",
-    "pruning-lost": "Electrons lost before rescaling",
-    "pruning-energy": "Energy error against pruning",
-}
-MEANINGS = {
-    "nrmse": "NRMSE is the root mean square error over the grid, divided by the range of the reference density (Eq. 3)",
-    "h1_seminorm": "The H¹ semi-norm is the size of the gradient of the error: it weighs every wave by its number |G|",
-    "electrons_lost": "How many electrons the predicted density lacks before it is rescaled (Eq. 4)",
-    "energy": "How far apart are the Harris–Foulkes energies of the predicted and the reference "
-    "density, both by one diagonalisation with the same settings, per atom",
-}
+LOST_ELECTRONS = Curve(
+    "pruning-lost",
+    "Electrons lost before rescaling",
+    (LOST,),
+    "How many electrons the predicted density lacks before it is rescaled (Eq. 4)",
+)
 
 
-def curve(evidence: Evidence, name: str, quantities: tuple[Quantity, ...]) -> Figure:
+def curve(evidence: Evidence, told: Curve) -> Figure:
     """Curves of a few related figures, to be switched, with the whole corpus as a band."""
+    words, quantities = evidence.words, told.quantities
     shown = [quantity for quantity in quantities if evidence.has(quantity.key)] or [quantities[0]]
     rates = evidence.rates()
-    columns = ("pruned", "points kept", "seeds")
+    columns = ("pruned", f"{words.points} kept", "seeds")
     figure = plot((*columns, *COLUMNS))
     for quantity in shown:
         for test in evidence.tests:
@@ -97,10 +82,11 @@ def curve(evidence: Evidence, name: str, quantities: tuple[Quantity, ...]) -> Fi
                             leading = (percent(rate), cell["kept"][0], evidence.seeds(cell, estimate))
                             points.append((percent(rate), estimate, leading))
                     if points:
-                        figure.add_trace(points_with_intervals(points, quantity, meta, columns, **marks(method)))
+                        figure.add_trace(
+                            points_with_intervals(points, quantity, meta, columns, **evidence.marks(method))
+                        )
     over_rates(figure, evidence, rates)
-    axis = {"title": {"text": shown[0].axis}} if shown[0].signed else log_axis(shown[0].axis)
-    figure.update_layout(yaxis=axis, **SIDE_BY_SIDE)
+    figure.update_layout(yaxis=value_axis(shown), **SIDE_BY_SIDE)
     if quantities[0] is ENERGY:
         line = 1e3 * CHEMICAL_ACCURACY
         line_across(figure, line, f"chemical accuracy, {line:g} mHa/atom")
@@ -114,10 +100,10 @@ def curve(evidence: Evidence, name: str, quantities: tuple[Quantity, ...]) -> Fi
             Choice.of("figure", [each.key for each in shown], {each.key: each.axis for each in shown}, "yaxis")
         )
     return Figure(
-        name,
-        TITLES[name],
-        f"{MEANINGS[quantities[0].key]}. Points are means over seeds and test snapshots; bars are 95% intervals "
-        "over seeds and test trajectories, cut at a tenth of the value. The dashed line and its band are "
+        told.name,
+        told.title,
+        f"{told.meaning}. Points are means over seeds and test {words.members}; bars are 95% intervals "
+        f"over seeds and test {words.groups}, cut at a tenth of the value. The dashed line and its band are "
         "the network of the whole corpus.",
         evidence.behind(quantities[0].key),
         _told(evidence, quantities[0]),
@@ -156,8 +142,8 @@ def _whole(
         [(end, estimate, ("0%", cell["kept"][0], evidence.seeds(cell, estimate))) for end in ends],
         quantity,
         meta,
-        ("pruned", "points kept", "seeds"),
-        **marks("full", dash="dash"),
+        ("pruned", f"{evidence.words.points} kept", "seeds"),
+        **evidence.marks("full", dash="dash"),
     )
     yield line.update(
         mode="lines", offsetgroup="full", error_y={"visible": False}, xaxis="x2", meta={**meta, "csv": "once"}
@@ -170,7 +156,7 @@ def _told(evidence: Evidence, quantity: Quantity) -> str:
     parts = []
     for rate in evidence.main_rates:
         values = [
-            f"{method_label(method)} {quantity.text(found)}"
+            f"{evidence.label(method)} {quantity.text(found)}"
             for method in evidence.methods(evidence.protocols[0])
             if (found := evidence.figure(evidence.cell(method, rate), test, quantity.key)) is not None
         ]
@@ -179,41 +165,57 @@ def _told(evidence: Evidence, quantity: Quantity) -> str:
 
 
 def tables(evidence: Evidence) -> Iterator[Table]:
-    """NRMSE of every method and rate, and the paired differences from the job's own method."""
+    """The errors of every method and rate, and the paired differences from the job's own method."""
     protocol, rates, tests = evidence.protocols[0], evidence.rates(evidence.protocols[0]), evidence.tests
-    own = method_label(evidence.own)
+    own, head = evidence.label(evidence.own), _head(evidence, rates)
     for test in tests:
-        rows: list[tuple[str, ...]] = []
-        strong = set()
-        for method in evidence.methods(protocol):
-            cells = [evidence.cell(method, rate, protocol) for rate in rates]
-            if method == evidence.own:
-                strong.add(len(rows))
-            found = [evidence.figure(cell, test, "nrmse") for cell in cells]
-            if method == "full":
-                found = [found[0], *[None] * (len(rates) - 1)]
-            rows.append((method_label(method), *(NRMSE.text(each) for each in found)))
-        head = ("trained on", *(evidence.column(rate) for rate in rates))
-        title = f"NRMSE, %: {evidence.test_label(test)}"
-        caption = (
-            f"Mean ± half of the 95% interval over seeds and trajectories, {evidence.protocol_label(protocol)}; the "
-            "whole corpus has one value, whatever the rate."
-        ) + _alone(evidence, test)
-        yield Table(f"table-nrmse-{test}", title, caption, evidence.how, head, tuple(rows), frozenset(strong))
+        for quantity in (*evidence.words.beside, NRMSE):
+            yield _values(evidence, quantity, rates, test, protocol)
     for test in tests:
         rows = []
         for method in (method for method in evidence.methods(protocol) if method != evidence.own):
             row = [_against_own(evidence, method, rate, protocol, test) for rate in rates]
             if any(row):
-                rows.append((method_label(method), *row))
+                rows.append((evidence.label(method), *row))
         if not rows:
             continue
         caption = (
-            f"NRMSE of each method minus that of {own}, in percentage points, paired by seed and trajectory, with its "
-            f"95% interval. Worse: {own} is better. A tie: the interval holds 0, and nothing is decided."
+            f"NRMSE of each method minus that of {own}, in percentage points, paired by seed and "
+            f"{evidence.words.group.one}, with its 95% interval. Worse: {own} is better. A tie: the interval holds 0, "
+            "and nothing is decided."
         ) + _alone(evidence, test)
         title = f"Differences from {own}: {evidence.test_label(test)}"
         yield Table(f"table-differences-{test}", title, caption, evidence.how, head, tuple(rows))
+
+
+def _head(evidence: Evidence, rates: list[float]) -> tuple[str, ...]:
+    return "trained on", *(evidence.column(rate) for rate in rates)
+
+
+def _values(evidence: Evidence, quantity: Quantity, rates: list[float], test: str, protocol: str) -> Table:
+    rows: list[tuple[str, ...]] = []
+    strong = set()
+    for method in evidence.methods(protocol):
+        cells = [evidence.cell(method, rate, protocol) for rate in rates]
+        if method == evidence.own:
+            strong.add(len(rows))
+        found = [evidence.figure(cell, test, quantity.key) for cell in cells]
+        if method == "full":
+            found = [found[0], *[None] * (len(rates) - 1)]
+        rows.append((evidence.label(method), *(quantity.text(each) for each in found)))
+    caption = (
+        f"Mean ± half of the 95% interval over seeds and {evidence.words.groups}, {evidence.protocol_label(protocol)}; "
+        "the whole corpus has one value, whatever the rate."
+    ) + _alone(evidence, test)
+    return Table(
+        f"table-{quantity.key.replace('_', '-')}-{test}",
+        f"{quantity.axis[0].upper()}{quantity.axis[1:]}: {evidence.test_label(test)}",
+        caption,
+        evidence.how,
+        _head(evidence, rates),
+        tuple(rows),
+        frozenset(strong),
+    )
 
 
 def _alone(evidence: Evidence, test: str) -> str:
@@ -225,10 +227,6 @@ def _against_own(evidence: Evidence, method: str, rate: float, protocol: str, te
     if method == "full":  # whose cell has no rate: what the own method's cell says of it, the other way round
         own = evidence.cell(evidence.own, rate, protocol)
         found = (own or {}).get("tests", {}).get(test, {}).get("differences", {}).get("full", {}).get("nrmse")
-        if found is None and not evidence.swept:
-            whole = evidence.cell("full", 0.0, protocol)
-            found = (whole or {}).get("tests", {}).get(test, {}).get("differences", {}).get(evidence.own, {})
-            return _difference(found.get("nrmse"), 1)
         return _difference(found, -1)
     cell = evidence.cell(method, rate, protocol)
     found = (cell or {}).get("tests", {}).get(test, {}).get("differences", {}).get(evidence.own, {})
@@ -251,4 +249,4 @@ def _difference(found: dict[str, Any] | None, sign: int) -> str:
 
 def lost_electrons(evidence: Evidence) -> Figure | None:
     """Electrons that a predicted density lacks before it is rescaled."""
-    return curve(evidence, "pruning-lost", (LOST,)) if evidence.has(LOST.key) else None
+    return curve(evidence, LOST_ELECTRONS) if evidence.has(LOST.key) else None

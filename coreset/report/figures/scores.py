@@ -17,8 +17,6 @@ from coreset.report.figure import (
     Section,
     Table,
     faint,
-    marks,
-    method_label,
     percent,
     plot,
     significant,
@@ -33,13 +31,15 @@ SIZE = 72
 
 def section(evidence: Evidence) -> Section:
     """Histogram, strata, top decile, and the surroundings of the hard points."""
+    point, points = evidence.words.point.one, evidence.words.points
     items: list[Figure | Table | Missing] = []
     histogram = evidence.sweep.get("scores", {}).get("histogram")
     if histogram:
         items.append(_histogram(evidence, histogram))
         items.extend(_strata(evidence, label, each) for label, each in histogram.get("strata", {}).items())
         items.append(_table(evidence, histogram))
-        items.append(_distance(evidence, histogram))
+        if "distance" in histogram:
+            items.append(_distance(evidence, histogram))
         if len(histogram.get("species", {})) > 1:
             items.append(_species(evidence, histogram))
     else:
@@ -50,9 +50,8 @@ def section(evidence: Evidence) -> Section:
         items.append(hard_points(evidence, *scored[0]))
     return Section(
         "scores",
-        "Where the hard points are",
-        "A point's score is the norm of the gradient of its loss, a mean over several networks (GraNd): a high "
-        "score is a point that the networks still learn from. A few points have scores far above all others.",
+        f"Where the hard {points} are",
+        f"A {point}'s score is {evidence.words.score}",
         tuple(items),
     )
 
@@ -63,7 +62,8 @@ def _histogram(evidence: Evidence, histogram: Mapping[str, Any]) -> Figure:
     edges = np.array(bins["edges"])
     centres = np.sqrt(edges[1:] * edges[:-1]) if logarithmic else (edges[1:] + edges[:-1]) / 2
     x = [significant(value, 5) for value in centres]
-    figure = plot(("score from", "score to", "points", "share of the points of the bin, %"))
+    words = evidence.words
+    figure = plot(("score from", "score to", words.points, f"share of the {words.points} of the bin, %"))
     everything = np.array(bins["all"])
     series = {"full": everything, **{name: np.array(counts) for name, counts in bins["kept"].items()}}
     for what in ("points", "share"):
@@ -72,7 +72,7 @@ def _histogram(evidence: Evidence, histogram: Mapping[str, Any]) -> Figure:
             if what == "share" and name == "full":
                 continue
             shares = np.divide(100.0 * counts, everything, out=np.full(len(counts), np.nan), where=everything > 0)
-            style = marks(name)
+            style = evidence.marks(name)
             style.pop("marker")
             style["line"]["shape"] = "hvh"
             y = counts.astype(float) if what == "points" else shares
@@ -88,9 +88,10 @@ def _histogram(evidence: Evidence, histogram: Mapping[str, Any]) -> Figure:
                     [significant(a), significant(b), int(n), significant(s, 4) if np.isfinite(s) else None]
                     for a, b, n, s in zip(edges[:-1], edges[1:], counts, shares, strict=True)
                 ],
-                hovertemplate="%{fullData.name}: %{customdata[2]:,} points of scores %{customdata[0]:.3g}–"
+                hovertemplate=f"%{{fullData.name}}: %{{customdata[2]:,}} {words.points} of scores "
+                "%{customdata[0]:.3g}–"
                 "%{customdata[1]:.3g} (%{customdata[3]:.3g}%)<extra></extra>",
-                **{**style, "name": "all training points" if name == "full" else style["name"]},
+                **{**style, "name": f"all training {words.points}" if name == "full" else style["name"]},
             )
     _borders(figure, histogram)
     figure.update_layout(
@@ -101,24 +102,25 @@ def _histogram(evidence: Evidence, histogram: Mapping[str, Any]) -> Figure:
             "dtick": 1 if logarithmic else None,
             "range": [float(np.log10(edges[0])), float(np.log10(edges[-1]))] if logarithmic else None,
         },
-        yaxis={"type": "log", "title": {"text": "points in the bin"}, "exponentformat": "power", "dtick": 1},
+        yaxis={"type": "log", "title": {"text": f"{words.points} in the bin"}, "exponentformat": "power", "dtick": 1},
         margin={"t": 36},
     )
     zero, points = histogram["all"]["zero"], histogram["all"]["points"]
     return Figure(
         "score-histogram",
         "The scores, and what each method keeps of them",
-        f"Of {points:,} training points {zero:,} have the score 0 and are in no bin of this logarithmic axis. "
+        f"Of {points:,} training {words.points} {zero:,} have the score 0"
+        f"{' and are in no bin of this logarithmic axis' if logarithmic else ''}. "
         "Dotted: the border of the hardest tenth; dashed: β, beyond which CCS takes nothing. All selections at "
         f"{percent(evidence.rate)} pruned.",
         evidence.how,
-        f"Histogram of the scores of {points:,} points, in all and as kept by "
-        f"{', '.join(method_label(method) for method in evidence.methods() if method in bins['kept'])}",
+        f"Histogram of the scores of {points:,} {words.points}, in all and as kept by "
+        f"{', '.join(evidence.label(method) for method in evidence.methods() if method in bins['kept'])}",
         figure,
         (
             Choice(
                 "show",
-                (("points", "points in the bin"), ("share", "share of the bin that is kept, %")),
+                (("points", f"{words.points} in the bin"), ("share", "share of the bin that is kept, %")),
                 "yaxis",
             ),
         ),
@@ -144,10 +146,11 @@ def _strata(evidence: Evidence, label: str, strata: Mapping[str, Any]) -> Figure
             zip(edges[:-1], edges[1:], strata["population"], strata["budget"], strict=True)
         )
     ]
-    figure = plot(("stratum", "score from", "score to", "points in it", "kept of it"), barmode="overlay", bargap=0)
-    style = marks(label)
+    points = evidence.words.points
+    figure = plot(("stratum", "score from", "score to", f"{points} in it", "kept of it"), barmode="overlay", bargap=0)
+    style = evidence.marks(label)
     for name, column, shade in (
-        ("points in the stratum", 3, "rgba(128,128,128,0.35)"),
+        (f"{points} in the stratum", 3, "rgba(128,128,128,0.35)"),
         (f"kept by {style['name']}", 4, style["line"]["color"]),
     ):
         figure.add_bar(
@@ -164,7 +167,7 @@ def _strata(evidence: Evidence, label: str, strata: Mapping[str, Any]) -> Figure
         xaxis={"title": {"text": "score (GraNd)"}},
         yaxis={
             "type": "log",
-            "title": {"text": "points"},
+            "title": {"text": points},
             "exponentformat": "power",
             "dtick": 1,
             "range": [-0.1, float(np.log10(1.5 * max(strata["population"])))],
@@ -174,11 +177,11 @@ def _strata(evidence: Evidence, label: str, strata: Mapping[str, Any]) -> Figure
     return Figure(
         f"strata-{label}",
         f"Strata and budgets of {style['name']}",
-        f"{len(rows)} strata of equal width in the score; {strata['cut']:,} points beyond β are cut. Every stratum "
+        f"{len(rows)} strata of equal width in the score; {strata['cut']:,} {points} beyond β are cut. Every stratum "
         f"gets an even budget; {taken_whole} small ones are taken whole, and what they cannot use goes to the "
         "larger ones.",
         evidence.how,
-        f"Points and kept points of {len(rows)} strata",
+        f"{points.capitalize()} and kept {points} of {len(rows)} strata",
         figure,
         height=420,
     )
@@ -193,13 +196,14 @@ def _table(evidence: Evidence, histogram: Mapping[str, Any]) -> Table:
         if method == evidence.own:
             strong.add(len(rows))
         shares = (f"{100 * each['top_decile']:.3g}%", f"{100 * each['zero'] / each['points']:.3g}%")
-        rows.append((method_label(method), f"{each['points']:,}", f"{each['mean']:.3g}", *shares))
+        rows.append((evidence.label(method), f"{each['points']:,}", f"{each['mean']:.3g}", *shares))
     return Table(
         "table-top-decile",
         "What each selection is made of",
-        f"At {percent(evidence.rate)} pruned. The top decile are the hardest tenth of all training points.",
+        f"At {percent(evidence.rate)} pruned. The top decile are the hardest tenth of all training "
+        f"{evidence.words.points}.",
         evidence.how,
-        ("kept by", "points", "mean score", "of the top decile", "of score 0"),
+        ("kept by", evidence.words.points, "mean score", "of the top decile", "of score 0"),
         tuple(rows),
         frozenset(strong),
     )
@@ -216,7 +220,7 @@ def _distance(evidence: Evidence, histogram: Mapping[str, Any]) -> Figure:
         )
     ]
     for what, column in (("mean", 3), ("share", 4)):
-        style = marks("grand")
+        style = evidence.marks("grand")
         figure.add_scatter(
             x=[(row[0] + row[1]) / 2 for row in rows],
             y=[row[column] for row in rows],

@@ -12,12 +12,11 @@ from coreset.report.figure import (
     Missing,
     Section,
     Table,
-    method_label,
     percent,
     plot,
 )
-from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, categories, log_axis, points_with_intervals
-from coreset.report.quantity import NRMSE, QUANTITIES
+from coreset.report.figures.curves import COLUMNS, SIDE_BY_SIDE, categories, log_axis, points_with_intervals, value_axis
+from coreset.report.quantity import NRMSE
 
 TITLES = {
     "cutoff": "The cut: β",
@@ -28,9 +27,9 @@ TITLES = {
 STUDIES = (
     (
         "cutoff",
-        "β, the share of the hardest points cut",
+        "β, the share of the hardest {points} cut",
         "sweep.studies.cutoffs",
-        "β takes the hardest points away before strata are formed. At 0 nothing is cut.",
+        "β takes the hardest {points} away before strata are formed. At 0 nothing is cut.",
     ),
     (
         "strata",
@@ -59,7 +58,9 @@ def section(evidence: Evidence) -> Section:
     chosen = _validation(evidence)
     if chosen is not None:
         items.append(chosen)
-    for key, label, way, caption in STUDIES:
+    points = evidence.words.points
+    for key, name, way, text in STUDIES:
+        label, caption = (each.format(points=points) for each in (name, text))
         cells = evidence.study(key)
         if cells:
             items.append(_study(evidence, key, label, caption))
@@ -71,7 +72,7 @@ def section(evidence: Evidence) -> Section:
     return Section(
         "studies",
         "What part of CCS works",
-        "CCS cuts the hardest points, divides the rest into strata of equal width in the score, and draws evenly "
+        f"CCS cuts the hardest {points}, divides the rest into strata of equal width in the score, and draws evenly "
         "from them. Each setting is changed alone; the control (cut-random) cuts as CCS does and then draws "
         "without strata.",
         tuple(items),
@@ -79,13 +80,12 @@ def section(evidence: Evidence) -> Section:
 
 
 def _study(evidence: Evidence, key: str, label: str, caption: str) -> Figure:
-    columns = (label, "points kept", "seeds")
+    columns = (label, f"{evidence.words.points} kept", "seeds")
     figure = plot((*columns, *COLUMNS), **SIDE_BY_SIDE)
-    shown = [quantity for quantity in QUANTITIES if quantity.key != "electrons_lost"]
     studied = evidence.study(key)
     present = [
         q
-        for q in shown
+        for q in evidence.words.quantities
         if any(evidence.figure(c, t, q.key) for cells in studied.values() for c in cells for t in evidence.tests)
     ]
     values = sorted({cell[key] for cells in studied.values() for cell in cells})
@@ -110,7 +110,7 @@ def _study(evidence: Evidence, key: str, label: str, caption: str) -> Figure:
                         marker={**style, "size": 8, "symbol": SYMBOLS[i % len(SYMBOLS)]},
                     )
                 )
-    figure.update_layout(xaxis=categories([f"{value:g}" for value in values], label), yaxis=log_axis(present[0].axis))
+    figure.update_layout(xaxis=categories([f"{value:g}" for value in values], label), yaxis=value_axis(present))
     told = "; ".join(
         f"at {percent(rate)}: "
         + ", ".join(f"{c[key]:g} gives {NRMSE.text(evidence.figure(c, evidence.tests[0], 'nrmse'))}" for c in cells)
@@ -119,7 +119,7 @@ def _study(evidence: Evidence, key: str, label: str, caption: str) -> Figure:
     return Figure(
         f"study-{key.replace('_', '-')}",
         TITLES[key],
-        f"{caption} Bars are 95% intervals over seeds and trajectories; all else as in the job file.",
+        f"{caption} Bars are 95% intervals over seeds and {evidence.words.groups}; all else as in the job file.",
         evidence.made_by(min(cell["seeds"] for cells in studied.values() for cell in cells)),
         f"NRMSE, %, test set {evidence.tests[0]}: {told}",
         figure,
@@ -136,7 +136,7 @@ def _validation(evidence: Evidence) -> Figure | None:
     found = {rate: each for rate, each in evidence.sweep.get("cutoffs", {}).items() if each.get("curve")}
     if not found:
         return None
-    columns = ("points kept", "β", "chosen")
+    columns = (f"{evidence.words.points} kept", "β", "chosen")
     figure = plot((*columns, *COLUMNS), **SIDE_BY_SIDE)
     betas = sorted({point["cutoff"] for each in found.values() for point in each["curve"]})
     for i, rate in enumerate(sorted(found, key=float)):
@@ -157,7 +157,7 @@ def _validation(evidence: Evidence) -> Figure | None:
         )
         figure.add_trace(curve)
     figure.update_layout(
-        xaxis=categories([f"{beta:g}" for beta in betas], "β, share of the hardest points cut"),
+        xaxis=categories([f"{beta:g}" for beta in betas], f"β, share of the hardest {evidence.words.points} cut"),
         yaxis=log_axis("NRMSE on validation groups, %"),
     )
     told = ", ".join(f"{evidence.rate_label(float(r))}: β = {found[r]['value']:g}" for r in sorted(found, key=float))
@@ -187,9 +187,9 @@ def _control(evidence: Evidence) -> Table | None:
             if not settled(found):
                 verdict = "1 network: no verdict"
             elif evidence.alone(test):
-                verdict += " (one trajectory)"
+                verdict += f" (one {evidence.words.group.one})"
             if not ccs["cutoff"]:
-                verdict += " (nothing is cut: this control is random points)"
+                verdict += f" (nothing is cut: this control is {evidence.label('random')})"
             difference = {"value": found["value"], "low": found["low"], "high": found["high"]}
             own, control = (NRMSE.text(evidence.figure(each, test, "nrmse")) for each in (ccs, cell))
             beta = f"{ccs['cutoff']:g}" if ccs["cutoff"] is not None else ""
@@ -199,10 +199,10 @@ def _control(evidence: Evidence) -> Table | None:
         return None
     return Table(
         "table-control",
-        f"{method_label('ccs')} against {method_label('cut-random')}",
+        f"{evidence.label('ccs')} against {evidence.label('cut-random')}",
         "NRMSE in %, and the paired difference (cut-random minus CCS) with its 95% interval: what the strata add "
         "to the cut.",
         evidence.how,
-        ("test set, pruned", "points kept", "β", "CCS", "cut-random", "difference", "verdict"),
+        ("test set, pruned", f"{evidence.words.points} kept", "β", "CCS", "cut-random", "difference", "verdict"),
         tuple(rows),
     )

@@ -14,7 +14,6 @@ from coreset.report.figure import (
     Table,
     colour,
     faint,
-    method_label,
     percent,
     plot,
     rounded,
@@ -77,7 +76,7 @@ def selection_cost(evidence: Evidence, method: str, measure: str) -> float:
 
 def target_figure(evidence: Evidence, target: Mapping[str, Any]) -> Figure:
     """Bars of the training with the selection on top."""
-    columns = ("pruned", "points kept", "seeds that reached it", "seeds", "training", "selection")
+    columns = ("pruned", f"{evidence.words.points} kept", "seeds that reached it", "seeds", "training", "selection")
     figure = plot(columns, barmode="group", bargap=0.25)
     for quantity in MEASURES:
         for protocol in evidence.protocols:
@@ -88,7 +87,7 @@ def target_figure(evidence: Evidence, target: Mapping[str, Any]) -> Figure:
                 place = {"x": [row[0] for row in rows], "offsetgroup": method, "legendgroup": method}
                 figure.add_bar(
                     y=[row[4] for row in rows],
-                    name=method_label(method),
+                    name=evidence.label(method),
                     marker={"color": shade} if shade else None,
                     customdata=rows,
                     meta=meta,
@@ -101,7 +100,7 @@ def target_figure(evidence: Evidence, target: Mapping[str, Any]) -> Figure:
                     figure.add_bar(
                         y=[row[5] for row in rows],
                         base=[row[4] for row in rows],
-                        name=f"{method_label(method)}: its selection",
+                        name=f"{evidence.label(method)}: its selection",
                         marker={"color": faint(shade or "#808080", 0.35), "pattern": hatched},
                         meta={**meta, "csv": "no"},
                         showlegend=method == evidence.own,
@@ -115,7 +114,8 @@ def target_figure(evidence: Evidence, target: Mapping[str, Any]) -> Figure:
         "time-to-target",
         f"Work to reach {target['factor']:g} × the whole corpus's validation error",
         f"The target is {100 * target['target']:.3g}% on the validation groups. Solid: the training; hatched on "
-        "top: choosing the points. There is no bar where some seed never came so far within its training.",
+        f"top: choosing the {evidence.words.points}. There is no bar where some seed never came so far within its "
+        "training.",
         evidence.how,
         f"Work until the validation error is {target['factor']:g} times that of the whole corpus",
         figure,
@@ -137,7 +137,7 @@ def target_table(evidence: Evidence, target: Mapping[str, Any]) -> Table:
         by_rate = {each.rate: each for each in reached(evidence, target, protocol, method, work)}
         if method == evidence.own:
             strong.add(len(rows))
-        rows.append((method_label(method), *(_told(by_rate.get(rate), whole) for rate in rates)))
+        rows.append((evidence.label(method), *(_told(by_rate.get(rate), whole) for rate in rates)))
     return Table(
         "table-target",
         "How much sooner the target is reached",
