@@ -111,7 +111,12 @@ def rows_subject(manifest: Mapping[str, Any], layout: Layout) -> Subject:
         tags=(f"tabular-{layout.task}",),
         listings={
             "rows": Listing(
-                "data", "data/part-*.parquet", "the rows", "one row per row kept", row_columns(layout), ("file", "row")
+                "data",
+                "data/part-*.parquet",
+                "what was kept of the table",
+                "a row per kept row of the table",
+                row_columns(layout),
+                ("file", "row"),
             )
         },
         set_aside="Whole groups were set aside for validation and for the tests before anything was trained or scored; "

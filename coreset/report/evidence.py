@@ -18,6 +18,7 @@ from coreset.errors import RequestError, brief
 from coreset.report.figure import Choice, percent
 from coreset.report.staleness import staleness
 from coreset.report.table import METHOD_NAMES
+from coreset.report.words import Words, counted, words_of
 
 
 def settled(difference: Mapping[str, Any]) -> bool:
@@ -175,13 +176,19 @@ class Evidence:
         size = self.sweep["corpus"].get(f"test.{test}")
         if not size:
             return test
-        snapshots = f"{size['snapshots']} snapshot{'' if size['snapshots'] == 1 else 's'}"
-        return f"{test} ({snapshots}, {size['groups']} trajector{'y' if size['groups'] == 1 else 'ies'})"
+        words = self.words
+        return f"{test} ({counted(size['snapshots'], words.member)}, {counted(size['groups'], words.group)})"
 
     def alone(self, test: str) -> str:
-        """What is to be said of a test set of one trajectory; nothing of another."""
+        """What is to be said of a test set of one trajectory, or group of rows; nothing of another."""
         size = self.sweep["corpus"].get(f"test.{test}")
-        return "one trajectory: the intervals tell of seeds alone" if size and size["groups"] == 1 else ""
+        told = f"one {self.words.group[0]}: the intervals tell of seeds alone"
+        return told if size and size["groups"] == 1 else ""
+
+    @property
+    def words(self) -> Words:
+        """What snapshots, or a table's shards, and their groups are called."""
+        return words_of(self.sweep)
 
     @property
     def redrawn(self) -> str:
@@ -341,6 +348,7 @@ def _as_sweep(summary: Mapping[str, Any]) -> dict[str, Any]:
         )
     return {
         "name": summary["name"],
+        **({"table": summary["table"]} if "table" in summary else {}),
         "command": "coreset run",
         "method": summary["method"],
         "prune": prune,

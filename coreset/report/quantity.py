@@ -55,6 +55,7 @@ class Quantity:
 
 
 NRMSE = Quantity("nrmse", "NRMSE", "%", 100.0)
+ERROR_RATE = Quantity("error_rate", "wrong", "%", 100.0)
 NMAE = Quantity("nmae", "NMAE", "%", 100.0)
 SEMINORM = Quantity("h1_seminorm", "H¹ semi-norm of the error", "10⁻³ e/Bohr^(5/2)", 1e3)
 NORM = Quantity("h1_norm", "H¹ norm of the error", "10⁻³ e/Bohr^(5/2)", 1e3)

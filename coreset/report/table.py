@@ -10,6 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from coreset.report.words import is_of_classes, words_of
+
 METHOD_NAMES = {
     "full": "full corpus",
     "random": "random points",
@@ -29,7 +31,7 @@ _COVERS = {"lower": "better", "higher": "worse", "tie": "tie"}
 def print_summary(summary: dict[str, Any], console: Console) -> None:
     """Prints what was kept and what it is worth: a table per test set and one of the coverage, one row per method."""
     console.print(_title(summary), style="bold", highlight=False)
-    classes = summary.get("table", {}).get("task") == "classification"
+    classes = is_of_classes(summary)
     columns = ("points", "pruned", *(["wrong, %"] if classes else []), "NRMSE, %")
     for name, evaluated in summary["evaluation"].items():
         rows = [
@@ -52,7 +54,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         summary,
         console,
         "\ncoverage of validation points",
-        (f"AUC_pr{'' if 'table' in summary else ', Bohr'}",),
+        (f"AUC_pr{words_of(summary).length}",),
         covered,
     )
     told = (_caption(summary), sampled_queries(summary["coverage"].values()))
@@ -124,33 +126,28 @@ def _print_table(
 
 
 def _title(summary: dict[str, Any]) -> str:
-    trained = summary["corpus"]["train"]
+    trained, members = summary["corpus"]["train"], words_of(summary).member[1]
     seeds = len(summary["methods"][summary["method"]]["kept"])
     return (
-        f"{summary['name']}: {trained['points']:,} training points of {trained['snapshots']} {_members(summary)}, "
+        f"{summary['name']}: {trained['points']:,} training points of {trained['snapshots']} {members}, "
         f"{summary['prune']:.1%} pruned; {summary['steps']:,} steps per network, {seeds} seeds"
     )
 
 
-def _members(summary: dict[str, Any]) -> str:
-    return "shards" if "table" in summary else "snapshots"
-
-
 def _caption(summary: dict[str, Any]) -> str:
-    own, group = METHOD_NAMES[summary["method"]], "group" if "table" in summary else "trajectory"
-    classes = summary.get("table", {}).get("task") == "classification"
-    probabilities = " NRMSE is that of the classes' probabilities." if classes else ""
+    own, words = METHOD_NAMES[summary["method"]], words_of(summary)
+    probabilities = " NRMSE is that of the classes' probabilities." if is_of_classes(summary) else ""
     return (
-        f"NRMSE ± half of its 95% interval: mean over test {_members(summary)} and seeds. vs {own}: difference, "
-        f"paired by seed and {group}; a tie if its 95% interval holds 0.{probabilities} AUC_pr, of each first coreset: "
-        "lower covers better."
+        f"NRMSE ± half of its 95% interval: mean over test {words.member[1]} and seeds. vs {own}: difference, "
+        f"paired by seed and {words.group[0]}; a tie if its 95% interval holds 0.{probabilities} AUC_pr, of each first "
+        "coreset: lower covers better."
     )
 
 
 def _heading(summary: dict[str, Any], name: str) -> str:
-    tested = summary["corpus"][f"test.{name}"]
-    alone = "; one trajectory, so the interval tells of seeds alone" if tested["groups"] == 1 else ""
-    return f"\ntest set: {name} ({tested['snapshots']} {_members(summary)}{alone})"
+    tested, words = summary["corpus"][f"test.{name}"], words_of(summary)
+    alone = f"; one {words.group[0]}, so the interval tells of seeds alone" if tested["groups"] == 1 else ""
+    return f"\ntest set: {name} ({tested['snapshots']} {words.member[1]}{alone})"
 
 
 def _percent(figures: dict[str, Any]) -> str:
