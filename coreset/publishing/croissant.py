@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -117,16 +118,34 @@ def _file(name: str, stated: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _records(name: str, listing: Listing, schema: pa.Schema) -> dict[str, Any]:
-    fields = [_field(name, listing, each) for each in schema if _type_of(each.type)]
-    identity = [{"@id": f"{name}/{column}"} for column in listing.key]
-    return {"@type": "cr:RecordSet", "@id": name, "name": name, "key": identity, "field": fields}
+    ids = _ids(name, schema.names)
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "key": [{"@id": ids[column]} for column in listing.key],
+        "field": [_field(ids[each.name], listing, each) for each in schema if _type_of(each.type)],
+    }
 
 
-def _field(record_set: str, listing: Listing, column: pa.Field) -> dict[str, Any]:
+def _ids(record_set: str, columns: Sequence[str]) -> dict[str, str]:
+    """The identifier of each column, which may not have a space, or anything else that a URI has not."""
+    ids: dict[str, str] = {}
+    taken: set[str] = set()
+    for column in columns:
+        plain = record_set + "/" + re.sub(r"[^\w.-]", "_", column)
+        while plain in taken:
+            plain += "_"
+        ids[column] = plain
+        taken.add(plain)
+    return ids
+
+
+def _field(identifier: str, listing: Listing, column: pa.Field) -> dict[str, Any]:
     return {
         "@type": "cr:Field",
-        "@id": f"{record_set}/{column.name}",
-        "name": f"{record_set}/{column.name}",
+        "@id": identifier,
+        "name": identifier,
         "description": describe_column(column.name, listing.columns),
         "dataType": _type_of(column.type),
         **({"repeated": True} if _is_list(column.type) else {}),
