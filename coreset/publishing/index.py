@@ -62,7 +62,7 @@ def verify_index(path: Path, dataset: Package) -> None:
     with pq.ParquetFile(path) as file:
         for number, rows in enumerate(dataset.indices()):
             if number >= file.num_row_groups or not file.read_row_group(number).cast(dataset.index_schema).equals(rows):
-                raise DataError(f"{path}: expected the points of the dataset from row {first} on, found others.")
+                raise DataError(f"{path}: expected the dataset's {dataset.noun} from row {first} on, found others.")
             first += len(rows)
     if first != groups:
         raise DataError(f"{path}: expected {first} rows, found {groups}.")
