@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from coreset.atomic import canonical_json, parse_json
 from coreset.corpus.parquet import read_parquet
 from coreset.errors import DataError, brief
-from coreset.publishing.package import Package, StatedDescriptor
+from coreset.publishing.package import Package, StatedDescriptor, StatedLayout
 
 INDEX = "index.parquet"
 _IMPORTANCE = [("stratum", pa.int32()), ("weight", pa.float64()), ("score", pa.float32())]
@@ -36,6 +36,7 @@ class _Recipe(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")] | None = None
     job: dict[str, Any] | None = None
     descriptor: StatedDescriptor | None = None
+    layout: StatedLayout | None = None
     select: dict[_Word, bool | int | float | _Word] | None = None
     cutoff: float | _Word | None = None
     points: Annotated[int, Field(ge=0)] | None = None
@@ -71,22 +72,23 @@ def verify_index(path: Path, dataset: Package) -> None:
 def stated_recipe(path: Path) -> dict[str, Any]:
     """How the points of an index file were chosen, as far as it says so; defaults for a file from elsewhere.
 
-    Raises DataError for a recipe that no coreset has.
+    It has a layout where it is that of a table, and a descriptor where it is not. Raises DataError for a recipe that no
+    coreset has.
     """
-    stated = pq.read_schema(path).metadata or {}
+    stated = (pq.read_schema(path).metadata or {}) if path.suffix not in (".csv", ".npy") else {}
     recipe: dict[str, Any] = {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") or "coreset",
         "job": {"output": {"descriptor": False}},
-        "descriptor": StatedDescriptor().model_dump(),
         "select": {"method": "not stated"},
         "cutoff": "not stated",
     }
+    of_points = {"descriptor": StatedDescriptor().model_dump()}
     if RECIPE not in stated:
-        return recipe
+        return recipe | of_points
     try:
         found = _Recipe.model_validate(parse_json(stated[RECIPE])).model_dump(exclude_none=True)
     except ValueError as error:
         raise DataError(f"{path}: expected the recipe of a coreset, found a damaged one ({brief(error)}).") from None
     # The descriptor is not stored, whatever the original did: it is computed on reading.
     job = {**found.get("job", {}), **recipe["job"]}
-    return recipe | found | {"job": job}
+    return recipe | ({} if "layout" in found else of_points) | found | {"job": job}

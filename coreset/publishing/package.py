@@ -80,7 +80,7 @@ class StatedDescriptor(BaseModel):
     tie_tolerance: Annotated[float, Field(ge=1e-9, le=1e-3)] = 1e-5
 
 
-class _Layout(_Stated):
+class StatedLayout(_Stated):
     """Fields of `corpus.table_corpus.Layout`."""
 
     features: Annotated[list[str], Field(min_length=1)]
@@ -96,7 +96,7 @@ class Statement(_Stated):
     rows: Annotated[int, Field(ge=0)]
     descriptor: StatedDescriptor | None = None
     """Of grid points."""
-    layout: _Layout | None = None
+    layout: StatedLayout | None = None
     """Of a table."""
     checksum: str
     shards: list[_Shard]

@@ -18,12 +18,14 @@ import zarr
 from click.testing import CliRunner
 
 import coreset
+from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import checksum
 from coreset.cli import main
 from coreset.errors import DataError
 from coreset.publication import publish
 from coreset.publishing.tables import TableDataset
 from coreset.publishing.verify import verify
+from coreset.stages.importing import import_index
 
 Picture = Callable[[Path], dict[str, bytes | None]]
 PART = "data/part-00000.parquet"
@@ -89,6 +91,19 @@ def test_the_index_names_the_rows_without_their_data(public: Path) -> None:
     assert index.column_names == ["file", "row", "stratum", "weight", "score"]
     assert index.schema.types == types
     assert index.replace_schema_metadata().to_pylist() == rows.select(index.column_names).to_pylist()
+
+
+def test_the_index_and_the_ingested_table_give_the_same_rows_again(
+    table_run: Path, published_table: Path, tmp_path: Path
+) -> None:
+    place = str(table_run.parent / "corpus.zarr")
+    assert import_index(published_table / "index.parquet", place, tmp_path / "again", SerialExecutor())
+    assert coreset.open(tmp_path / "again").to_arrow().equals(coreset.open(published_table).to_arrow())
+    one, other = (json.loads((each / "manifest.json").read_bytes()) for each in (tmp_path / "again", published_table))
+    assert [one[key] for key in ("name", "select", "layout", "points")] == [
+        other[key] for key in ("name", "select", "layout", "points")
+    ]
+    assert publish(tmp_path / "again", str(tmp_path / "public"), None).rows == one["rows"]
 
 
 def test_the_package_opens_it_as_it_opens_the_run(table_run: Path, published_table: Path) -> None:

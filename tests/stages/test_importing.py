@@ -60,7 +60,7 @@ def test_the_order_of_the_rows_and_the_row_groups_do_not_matter(
     index: pa.Table, published: Path, small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coreset.corpus.kept.BATCH", 3)
-    monkeypatch.setattr("coreset.stages.importing._PIECE", 7)
+    monkeypatch.setattr("coreset.stages.listing._PIECE", 7)
     shuffled = index.take(np.random.default_rng(0).permutation(len(index)))
     pq.write_table(shuffled, tmp_path / "shuffled.parquet", row_group_size=20)
     out = imported(tmp_path / "shuffled.parquet", small_corpus, tmp_path)
