@@ -148,7 +148,7 @@ class Package(ABC):
 
     @abstractmethod
     def arrays(self) -> Iterator[dict[str, np.ndarray]]:
-        """The rows of each file as arrays by name; see `arrays.values_of` for texts and nulls."""
+        """The rows, piece by piece and in order, as arrays by name; see `arrays.values_of` for texts and nulls."""
 
     @abstractmethod
     def array_attributes(self) -> Mapping[str, Mapping[str, Any]]:

@@ -98,10 +98,10 @@ class TableDataset(Package):
                 yield rows.select(ROWS_INDEX.names).combine_chunks()
 
     def arrays(self) -> Iterator[dict[str, np.ndarray]]:
-        """`features` and `targets` are matrices, or numbers of classes."""
+        """See `Package.arrays`; `features` and `targets` are matrices, or numbers of classes."""
         known = {name: attributes.get("texts", ()) for name, attributes in self.array_attributes().items()}
         features, targets = renamed(self.layout.features), renamed(self.layout.targets)
-        for rows in map(self.rows, self.files):
+        for rows in (piece for file in self.files for piece in self._pieces(file)):
             arrays = {name: values_of(rows.column(name), known[name]) for name in ("file", "row", "group")}
             arrays["features"] = np.stack([rows.column(name).to_numpy() for name in features], axis=1)
             if self.layout.classes:
@@ -109,6 +109,11 @@ class TableDataset(Package):
             else:
                 arrays["targets"] = np.stack([rows.column(name).to_numpy() for name in targets], axis=1)
             yield arrays | {name: values_of(rows.column(name)) for name in ("score", "stratum", "weight")}
+
+    def _pieces(self, file: Path) -> Iterator[pa.Table]:
+        """The rows of a file, a row group at a time; of one without, no rows once."""
+        for groups in [[group] for group in range(footer(file).num_row_groups)] or [[]]:
+            yield self.rows(file, groups=groups)
 
     @cached_property
     def _texts(self) -> dict[str, list[str]]:
@@ -133,9 +138,7 @@ class TableDataset(Package):
         return told if not layout.classes else told | {"targets": {**told["targets"], "texts": list(layout.classes)}}
 
     def count(self, part: Mapping[str, Any], file: Path) -> int:
-        total = 0
-        for group in range(footer(file).num_row_groups):
-            total += len(self.rows(file, groups=[group]))
+        total = sum(map(len, self._pieces(file)))
         if total != part["figures"].get("rows"):
             raise DataError(f"{file}: expected the number of rows that {MANIFEST} states, found {total}.")
         places = self.rows(file, ["file", "row"])

@@ -151,6 +151,8 @@ def import_index(index: Path, corpus: Path | str, out: Path, executor: Executor)
     listing = read_listing(index, opened)
     checksum = sha256_file(index)
     recipe = stated_recipe(index) | {"imported": {"index": checksum}}
+    if "layout" in recipe:
+        raise RequestError(f"{index}: expected an index of grid points, found that of a table; give the table.")
     if stands(out, recipe):
         return len(open_dataset(out))
     train = SnapshotSet(opened.path, tuple(each for each in opened.snapshots if each.digest in listing.groups))

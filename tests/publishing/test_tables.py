@@ -20,7 +20,9 @@ from click.testing import CliRunner
 import coreset
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.manifest import checksum
+from coreset.auditing.opening import open_points
 from coreset.cli import main
+from coreset.corpus.parquet import renamed
 from coreset.errors import DataError
 from coreset.publication import publish
 from coreset.publishing.tables import TableDataset
@@ -113,6 +115,21 @@ def test_the_package_opens_it_as_it_opens_the_run(table_run: Path, published_tab
     assert one.to_pandas().equals(other.to_pandas())
     for ours, theirs in zip(one.to_torch()[:], other.to_torch()[:], strict=True):
         assert (ours == theirs).all()
+
+
+def test_an_audit_reads_the_rows_that_are_published(public: Path) -> None:
+    points = open_points(str(public), "CORPUS")
+    rows = rows_of(public)
+    names = [f"{name}_" if name == "score" else name for name in coreset.open(public).layout.features]
+    assert points.columns == names and sum(member.points for member in points.members) == len(rows)
+    found = points.read(0, np.arange(len(rows)))
+    np.testing.assert_array_equal(found, np.stack([rows.column(name).to_numpy() for name in names], axis=1))
+
+
+def test_names_of_ours_stay_apart_however_many_underscores_they_have() -> None:
+    given = ["score", "score_", "score__", "row", "scores", "_score", "a_"]
+    found = renamed(given)
+    assert found == ["score_", "score__", "score___", "row_", "scores", "_score", "a_"]
 
 
 def test_datasets_duckdb_polars_and_pandas_read_it(public: Path, caches: None) -> None:
