@@ -61,12 +61,12 @@ class ImportRows(Stage):
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
         shards = self.table.snapshots[part.payload.first : part.payload.stop]
         assert self.table.layout is not None
-        return write_table_rows(path, self.table.layout, self._kept([s for s in shards if isinstance(s, TableShard)]))
+        return write_table_rows(path, self.table.layout, self.kept([s for s in shards if isinstance(s, TableShard)]))
 
     def figures(self, shared: Any, records: Any, find: FindShard) -> dict[str, Any]:
         return {"rows": sum(record["figures"]["rows"] for record in records)}
 
-    def _kept(self, shards: Sequence[TableShard]) -> Iterator[tuple[TableShard, Selected]]:
+    def kept(self, shards: Sequence[TableShard]) -> Iterator[tuple[TableShard, Selected]]:
         """What is kept of each shard of which anything is. Raises DataError for a row that the index names twice."""
         stood = {shard.name: read_rows(shard, 0, shard.points) for shard in shards}
         wanted = self._rows({shard.file for shard in shards}, list(stood.values()))
@@ -102,7 +102,7 @@ class ImportRows(Stage):
 def import_rows(index: Path, corpus: TableCorpus, out: Path, executor: Executor) -> int:
     """Writes the rows of a table that an index file names to `out`; see `importing.import_index`.
 
-    index: Parquet, CSV or `.npy`, see `_as_parquet`.
+    index: Parquet, CSV or `.npy`, see `as_parquet`.
     """
     if index.suffix not in _PLAIN:
         columns_of(index)
@@ -123,7 +123,7 @@ def import_rows(index: Path, corpus: TableCorpus, out: Path, executor: Executor)
     recipe.setdefault("points", table.points)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=TEMPORARY) as store:
-        listing = _read_listing(_as_parquet(index, corpus, Path(store)), index, corpus)
+        listing = read_row_listing(as_parquet(index, corpus, Path(store)), index, corpus)
         made = materialize(ImportRows(table, listing, checksum), root=Path(store), executor=executor)
         rows: int = made.figures["rows"]
         if rows != listing.rows:
@@ -138,7 +138,11 @@ def import_rows(index: Path, corpus: TableCorpus, out: Path, executor: Executor)
     return rows
 
 
-def _read_listing(path: Path, index: Path, corpus: TableCorpus) -> Listing:
+def read_row_listing(path: Path, index: Path, corpus: TableCorpus) -> Listing:
+    """Looks through an index with `file` and `row`, which `index` is, or was copied from; see `look_through`.
+
+    Raises RequestError for a file that the table does not have.
+    """
     files = {shard.file for shard in corpus.snapshots}
 
     def file_of(row: dict[str, Any]) -> str:
@@ -153,11 +157,12 @@ def _read_listing(path: Path, index: Path, corpus: TableCorpus) -> Listing:
     return look_through(path, index, columns, ["file"], "row", file_of)
 
 
-def _as_parquet(index: Path, corpus: TableCorpus, scratch: Path) -> Path:
+def as_parquet(index: Path, corpus: TableCorpus, scratch: Path) -> Path:
     """The index as a Parquet file with `file` and `row`: itself, or a copy.
 
     A CSV has a line of names; a `.npy` holds numbers of rows. `file` may be left out where the table is one file, and
-    `index`, as `coreset select` calls it, is a `row`.
+    `index`, as `coreset select` calls it, is a `row`. Raises RequestError for a file without these columns, or without
+    rows, DataError for one that is damaged.
     """
     if index.suffix not in _PLAIN and {"file", "row"} <= set(columns_of(index)):
         return index
