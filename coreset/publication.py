@@ -13,10 +13,10 @@ from coreset.errors import RequestError
 from coreset.folder import RunFolder
 from coreset.job_file import read_yaml
 from coreset.publishing import push
-from coreset.publishing.dataset import Dataset, open_dataset
+from coreset.publishing.dataset import open_dataset
 from coreset.publishing.metadata import Metadata, check_metadata
+from coreset.publishing.package import Package
 from coreset.publishing.publish import Evidence, Publication
-from coreset.publishing.tables import TableDataset
 from coreset.publishing.verify import verify
 from coreset.report.evidence import read_evidence
 from coreset.report.markdown import evidence_section
@@ -43,11 +43,6 @@ def publish(
     The coreset is verified first. Raises RequestError for a wrong request, DataError for a damaged coreset.
     """
     dataset = open_dataset(directory)
-    if isinstance(dataset, TableDataset):
-        raise RequestError(
-            f"{directory}: expected the coreset of densities, found that of a table, which cannot be published yet; "
-            f"its folder, {dataset.path}, can be uploaded as it is."
-        )
     if "published" in dataset.manifest:
         raise RequestError(f"{directory}: expected the folder of a run, found a coreset that is published already.")
     stated = check_metadata(read_yaml(metadata, "metadata file"), str(metadata)) if metadata else Metadata()
@@ -91,7 +86,7 @@ def _expect_terms(stated: Metadata, file: Path | None, push_to: str) -> None:
         )
 
 
-def _evidence(dataset: Dataset) -> Evidence:
+def _evidence(dataset: Package) -> Evidence:
     """The evidence of the run that the coreset lies in; none for a coreset that was copied elsewhere.
 
     Raises RequestError where the figures are of another coreset, or of an older command.

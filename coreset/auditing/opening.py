@@ -54,7 +54,9 @@ def _opened(path: str, descriptor: Descriptor | None, snapshots: str | None, col
     if "://" not in path and any((Path(path) / name).is_file() for name in (MANIFEST, f"coreset/{MANIFEST}")):
         dataset = open_dataset(Path(path).resolve())
         if isinstance(dataset, TableDataset):
-            return TableSet.open(str(dataset.path), [*map(literal, renamed(dataset.layout.features))])
+            # Published, it has another table beside its rows: the index.
+            rows = dataset.files[0].parent if dataset.files else dataset.path
+            return TableSet.open(str(rows), [*map(literal, renamed(dataset.layout.features))])
         return KeptSet.open(dataset.path, descriptor)
     # Resolved, for a worker may stand in another folder.
     place = path if "://" in path else str(Path(path).resolve())

@@ -21,7 +21,7 @@ from coreset.cli.command import (
 @click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
 @click.argument("destination", metavar="DEST")
 @click.option("--metadata", type=click.Path(path_type=Path), help="YAML: title, authors, license, citation, …")
-@click.option("--zarr", is_flag=True, help="The points as Zarr arrays, too.")
+@click.option("--zarr", is_flag=True, help="The points, or rows, as Zarr arrays, too.")
 @click.option("--push", metavar="hf:USER/NAME", help="Upload DEST to the Hugging Face Hub, too.")
 @json_option
 @reports_errors
@@ -53,7 +53,7 @@ def publish(run: Path, destination: str, metadata: Path | None, zarr: bool, push
 @click.argument("out", type=click.Path(path_type=Path))
 @reports_errors
 def import_(index: Path, corpus: str, out: Path) -> None:
-    """The coreset that an index file names, from the original corpus."""
+    """The coreset that an index file names, from the original corpus or the ingested table."""
     from coreset.session import absolute_output
     from coreset.stages.importing import import_index
 

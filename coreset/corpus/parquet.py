@@ -46,8 +46,8 @@ def table_schema(layout: Layout) -> pa.Schema:
 
 
 def renamed(names: Sequence[str]) -> list[str]:
-    """The names of a table's columns in `part-*.parquet`: those of `OWN` with an underscore behind them."""
-    return [f"{name}_" if name in OWN else name for name in names]
+    """The names of a table's columns in `part-*.parquet`: those of `OWN`, also with underscores, with one more."""
+    return [f"{name}_" if name.rstrip("_") in OWN else name for name in names]
 
 
 def columns_of(values: np.ndarray, layout: Layout) -> list[pa.Array]:

@@ -1,8 +1,9 @@
-"""The rows of a coreset as Zarr v3 arrays, one per column, for those who read arrays rather than tables."""
+"""The rows of a coreset as Zarr v3 arrays, for those who read arrays rather than tables."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,7 @@ import pyarrow as pa
 import zarr
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 
-from coreset.publishing.columns import POINTS, describe_column
-from coreset.publishing.dataset import Dataset, matrix
+from coreset.publishing.package import Package
 
 _CHUNK = 2**20
 """Bytes of an inner chunk, before compression."""
@@ -20,31 +20,30 @@ _SHARD = 16
 """Inner chunks of a shard, which is one file."""
 
 
-def write_arrays(path: Path, dataset: Dataset) -> None:
-    """Writes a group with one array per column, row by row as in the Parquet files, each chunk with its crc32c.
-
-    `snapshot` is the row of snapshots.parquet (int32), for texts of any length have no type in Zarr v3; a null score is
-    NaN, and a null stratum −1.
-    """
-    names = dataset.snapshots.column("name").to_pylist()
-    numbers = {name: number for number, name in enumerate(names)}
+def write_arrays(path: Path, dataset: Package) -> None:
+    """Writes a group with the arrays of a coreset, row by row as in the Parquet files, each chunk with its crc32c."""
+    attributes = dataset.array_attributes()
     with zarr.config.set({"json_indent": None}):
         group = zarr.create_group(path, attributes={"rows": len(dataset)})
         writers: dict[str, _Writer] = {}
-        for table in (dataset.rows(file) for file in dataset.files):
-            for name in table.column_names:
-                values = _values(name, table.column(name), numbers)
+        for arrays in dataset.arrays():
+            for name, values in arrays.items():
                 if name not in writers:
-                    writers[name] = _Writer(group, name, len(dataset), values)
+                    writers[name] = _Writer(group, name, len(dataset), values, attributes[name])
                 writers[name].add(values)
         for writer in writers.values():
             writer.finish()
 
 
-def _values(name: str, column: pa.ChunkedArray, numbers: dict[str, int]) -> np.ndarray:
-    if name == "snapshot":
+def values_of(column: pa.ChunkedArray, texts: Sequence[str] = ()) -> np.ndarray:
+    """A column as an array. Texts of any length have no type in Zarr v3: each is its place in `texts`, int32.
+
+    A null float is NaN, and a null integer −1.
+    """
+    if texts:
         if not len(column):
             return np.empty(0, np.int32)
+        numbers = {text: number for number, text in enumerate(texts)}
         encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
         known = np.array([numbers[each] for each in encoded.dictionary.to_pylist()], np.int32)
         rows: np.ndarray = known[encoded.indices.to_numpy()]
@@ -57,10 +56,21 @@ def _values(name: str, column: pa.ChunkedArray, numbers: dict[str, int]) -> np.n
     return values
 
 
+def matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of fixed-size lists as a matrix."""
+    values = column.combine_chunks()
+    values = values if isinstance(values, pa.Array) else pa.concat_arrays(values.chunks)
+    width: int = column.type.list_size
+    rows: np.ndarray = values.flatten().to_numpy().reshape(len(values), width)
+    return rows
+
+
 class _Writer:
     """Fills one array from its start, a whole shard at a time."""
 
-    def __init__(self, group: zarr.Group, name: str, rows: int, like: np.ndarray) -> None:
+    def __init__(
+        self, group: zarr.Group, name: str, rows: int, like: np.ndarray, attributes: Mapping[str, Any]
+    ) -> None:
         width = like.shape[1:]
         chunk = max(1, _CHUNK // (like.dtype.itemsize * math.prod(width)))
         chunk = min(chunk, max(1, rows))
@@ -79,7 +89,7 @@ class _Writer:
             filters=None,
             fill_value=np.zeros((), like.dtype)[()],
             config={"write_empty_chunks": True},  # a chunk that is missing is one that was lost
-            attributes={"description": describe_column(name, POINTS)},
+            attributes=dict(attributes),
         )
         self._at = 0
         self._held: list[np.ndarray] = []

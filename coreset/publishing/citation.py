@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 
 from coreset.publishing.metadata import Author, Metadata
-from coreset.publishing.package import ARRAYS
 
 NOT_STATED = "not stated"
 
@@ -65,9 +64,13 @@ def citation_text(metadata: Metadata, told: Mapping[str, str]) -> str:
 
 
 def ro_crate(
-    metadata: Metadata, told: Mapping[str, str], files: Mapping[str, Mapping[str, Any]], software: Mapping[str, str]
+    metadata: Metadata,
+    told: Mapping[str, str],
+    noun: str,
+    files: Mapping[str, Mapping[str, Any]],
+    software: Mapping[str, str],
 ) -> dict[str, Any]:
-    """RO-Crate 1.1: the folder, its files, the people, and the software that made it."""
+    """RO-Crate 1.1: the folder, its files, the people, and the software that made it; noun: what was selected."""
     people = [_crate_author(number, author) for number, author in enumerate(metadata.authors)]
     programs = [
         {
@@ -79,9 +82,9 @@ def ro_crate(
         }
         for name, version in software.items()
     ]
-    parts = [_crate_file(name, stated) for name, stated in files.items() if not name.startswith(f"{ARRAYS}/")]
+    parts = [_crate_file(name, stated) for name, stated in files.items() if not name.startswith(f"{noun}.zarr/")]
     if len(parts) < len(files):
-        parts.append({"@id": f"{ARRAYS}/", "@type": "Dataset", "name": "the points as Zarr v3 arrays"})
+        parts.append({"@id": f"{noun}.zarr/", "@type": "Dataset", "name": f"the {noun} as Zarr v3 arrays"})
     licence = [{"@id": metadata.licence_url, "@type": "CreativeWork", "name": metadata.license}]
     root: dict[str, Any] = {
         "@id": "./",
@@ -105,7 +108,7 @@ def ro_crate(
     action = {
         "@id": "#made",
         "@type": "CreateAction",
-        "name": "coreset selects the points",
+        "name": f"coreset selects the {noun}",
         "instrument": [{"@id": each["@id"]} for each in programs],
         "result": {"@id": "./"},
     }

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-POINTS: dict[str, tuple[str, str]] = {
+from coreset.corpus.parquet import renamed
+from coreset.corpus.table_corpus import Layout
+
+Columns = Mapping[str, tuple[str, str]]
+"""Unit and meaning of each column, by its name."""
+
+_IMPORTANCE = {
+    "score": ("", "importance score; null where the method ranks nothing"),
+    "stratum": ("", "stratum of the score; null where the method has none"),
+    "weight": ("", "inverse inclusion probability within the stratum; 1 where there is none"),
+}
+
+POINTS: Columns = {
     "snapshot": ("", "name of the snapshot"),
     "index": ("", "grid index in C order: (i·ny + j)·nz + k"),
     "x": ("Bohr", "Cartesian position"),
     "y": ("Bohr", "Cartesian position"),
     "z": ("Bohr", "Cartesian position"),
     "density": ("e/Bohr³", "valence electrons of the pseudopotential"),
-    "score": ("", "importance score; null where the method ranks nothing"),
-    "stratum": ("", "stratum of the score; null where the method has none"),
-    "weight": ("", "inverse inclusion probability within the stratum; 1 where there is none"),
+    **_IMPORTANCE,
     "descriptor": ("Bohr", "neighbours x₁ y₁ z₁ … x_M y_M z_M, their atomic numbers, then distances if there are any"),
 }
 
-SNAPSHOTS: dict[str, tuple[str, str]] = {
+SNAPSHOTS: Columns = {
     "name": ("", "name of the snapshot"),
     "digest": ("", "SHA-256 of atoms, cell and density"),
     "group": ("", "trajectory; snapshots of one group are not independent"),
@@ -35,20 +45,48 @@ SNAPSHOTS: dict[str, tuple[str, str]] = {
 }
 
 
-def describe_column(name: str, known: dict[str, tuple[str, str]]) -> str:
-    """Meaning and unit of a column, as one phrase; its name, where it is one of the user's own."""
-    unit, meaning = known.get(name, ("", f"column {name!r} of the original table"))
+_ALIKE = 12
+"""Columns of one meaning that a card lists one by one, at most."""
+
+
+def row_columns(layout: Layout) -> Columns:
+    """The columns of a table's rows."""
+    target = f"target: one of {len(layout.classes):,} classes, by its name" if layout.classes else "target"
+    return {
+        "file": ("", "file of the table that the row stood in"),
+        "row": ("", "number of the row in that file, from 0"),
+        "group": ("", "rows of one group are not independent"),
+        **dict.fromkeys(renamed(layout.features), ("", "feature")),
+        **dict.fromkeys(renamed(layout.targets), ("", target)),
+        **_IMPORTANCE,
+    }
+
+
+def describe_column(name: str, known: Columns) -> str:
+    """Meaning and unit of a column, as one phrase."""
+    unit, meaning = known[name]
     return f"{meaning}, {unit}" if unit else meaning
 
 
-def markdown_table(names: Iterable[str], known: dict[str, tuple[str, str]]) -> str:
-    """Columns, units and meanings as Markdown."""
-    rows = [f"| `{name}` | {known.get(name, ('', ''))[0] or '–'} | {_meaning(name, known)} |" for name in names]
+def markdown_table(names: Sequence[str], known: Columns) -> str:
+    """Columns, units and meanings as Markdown; of many columns in a row that mean the same, the first and the last."""
+    rows, first = [], 0
+    while first < len(names):
+        stop = first + 1
+        while stop < len(names) and known[names[stop]] == known[names[first]]:
+            stop += 1
+        listed = [f"`{_cell(name)}`" for name in names[first:stop]]
+        if len(listed) > _ALIKE:
+            listed = [f"{listed[0]} … {listed[-1]} ({len(listed):,} columns)"]
+        unit, meaning = known[names[first]]
+        rows += [f"| {each} | {unit or '–'} | {meaning} |" for each in listed]
+        first = stop
     return "\n".join(["| column | unit | meaning |", "|---|---|---|", *rows])
 
 
-def _meaning(name: str, known: dict[str, tuple[str, str]]) -> str:
-    return known[name][1] if name in known else "of the original table"
+def _cell(name: str) -> str:
+    """A name that neither ends the cell of a table nor its code."""
+    return " ".join(name.replace("|", "\\|").replace("`", "'").split())
 
 
 def hub_features(schema: pa.Schema) -> list[dict[str, object]]:
@@ -63,6 +101,8 @@ def _hub_type(kind: pa.DataType) -> dict[str, object]:
         return {"list": _hub_item(kind.value_type), "length": kind.list_size}
     if pa.types.is_list(kind):
         return {"list": _hub_item(kind.value_type)}
+    if pa.types.is_dictionary(kind):
+        return _hub_type(kind.value_type)
     return {"dtype": {"float": "float32", "double": "float64"}.get(str(kind), str(kind))}
 
 

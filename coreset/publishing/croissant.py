@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from coreset.publishing.columns import POINTS, SNAPSHOTS, describe_column
+from coreset.publishing.columns import describe_column
 from coreset.publishing.metadata import Metadata
+from coreset.publishing.subject import Listing
 
 CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -56,12 +58,13 @@ def croissant(
     metadata: Metadata,
     told: Mapping[str, str],
     files: Mapping[str, Mapping[str, Any]],
+    listings: Mapping[str, Listing],
     schemas: Mapping[str, pa.Schema],
 ) -> dict[str, Any]:
     """The JSON-LD.
 
     told: `name`, `title`, `description`, `date` and `citation`. files: size and SHA-256 of the Parquet files by name.
-    schemas: of `points` and `snapshots`. Columns of nested lists are left out: no reader of Croissant 1.0 has them.
+    schemas: of the listings. Columns of nested lists are left out: no reader of Croissant 1.0 has them.
     """
     described: dict[str, Any] = {
         "@context": CONTEXT,
@@ -77,29 +80,24 @@ def croissant(
         "license": metadata.licence_url,
         "url": metadata.url,
         "keywords": list(metadata.keywords) or None,
-        "distribution": [*(_file(name, stated) for name, stated in files.items()), *_FILE_SETS],
-        "recordSet": [
-            _records("points", "data", schemas["points"], POINTS, ("snapshot", "index")),
-            _records("snapshots", "atoms", schemas["snapshots"], SNAPSHOTS, ("name",)),
+        "distribution": [
+            *(_file(name, stated) for name, stated in files.items()),
+            *map(_file_set, listings.values()),
         ],
+        "recordSet": [_records(name, listing, schemas[name]) for name, listing in listings.items()],
     }
     return {key: value for key, value in described.items() if value is not None}
 
 
-_FILE_SETS = [
-    {
+def _file_set(listing: Listing) -> dict[str, Any]:
+    return {
         "@type": "cr:FileSet",
-        "@id": name,
-        "name": name,
-        "description": description,
+        "@id": listing.file_set,
+        "name": listing.file_set,
+        "description": f"{listing.title}, {listing.lead}",
         "encodingFormat": PARQUET,
-        "includes": pattern,
+        "includes": listing.pattern,
     }
-    for name, pattern, description in (
-        ("data", "data/part-*.parquet", "The points that were kept."),
-        ("atoms", "snapshots.parquet", "The snapshots that they come from."),
-    )
-]
 
 
 def _creator(author: Any) -> dict[str, Any]:
@@ -119,23 +117,39 @@ def _file(name: str, stated: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _records(
-    name: str, file_set: str, schema: pa.Schema, known: dict[str, tuple[str, str]], key: tuple[str, ...]
-) -> dict[str, Any]:
-    fields = [_field(name, file_set, each, known) for each in schema if _type_of(each.type)]
-    identity = [{"@id": f"{name}/{column}"} for column in key if column in schema.names]
-    return {"@type": "cr:RecordSet", "@id": name, "name": name, "key": identity, "field": fields}
+def _records(name: str, listing: Listing, schema: pa.Schema) -> dict[str, Any]:
+    ids = _ids(name, schema.names)
+    return {
+        "@type": "cr:RecordSet",
+        "@id": name,
+        "name": name,
+        "key": [{"@id": ids[column]} for column in listing.key],
+        "field": [_field(ids[each.name], listing, each) for each in schema if _type_of(each.type)],
+    }
 
 
-def _field(record_set: str, file_set: str, column: pa.Field, known: dict[str, tuple[str, str]]) -> dict[str, Any]:
+def _ids(record_set: str, columns: Sequence[str]) -> dict[str, str]:
+    """The identifier of each column, which may not have a space, or anything else that a URI has not."""
+    ids: dict[str, str] = {}
+    taken: set[str] = set()
+    for column in columns:
+        plain = record_set + "/" + re.sub(r"[^\w.-]", "_", column)
+        while plain in taken:
+            plain += "_"
+        ids[column] = plain
+        taken.add(plain)
+    return ids
+
+
+def _field(identifier: str, listing: Listing, column: pa.Field) -> dict[str, Any]:
     return {
         "@type": "cr:Field",
-        "@id": f"{record_set}/{column.name}",
-        "name": f"{record_set}/{column.name}",
-        "description": describe_column(column.name, known),
+        "@id": identifier,
+        "name": identifier,
+        "description": describe_column(column.name, listing.columns),
         "dataType": _type_of(column.type),
         **({"repeated": True} if _is_list(column.type) else {}),
-        "source": {"fileSet": {"@id": file_set}, "extract": {"column": column.name}},
+        "source": {"fileSet": {"@id": listing.file_set}, "extract": {"column": column.name}},
     }
 
 
@@ -145,7 +159,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _type_of(kind: pa.DataType) -> str:
     """The type of a number, a text, or a list of these; empty for anything else."""
-    item = kind.value_type if _is_list(kind) else kind
+    item = kind.value_type if _is_list(kind) or pa.types.is_dictionary(kind) else kind
     if pa.types.is_integer(item):
         return "sc:Integer"
     if pa.types.is_floating(item):

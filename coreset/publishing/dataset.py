@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,19 @@ from coreset.corpus.kept import runs_of
 from coreset.corpus.parquet import read_parquet, rows_schema
 from coreset.corpus.snapshot import Snapshot
 from coreset.errors import DataError, RequestError, brief
-from coreset.publishing.package import FORMAT, PUBLISHED_SNAPSHOTS, SNAPSHOTS, SNAPSHOTS_SCHEMA, Package, Statement
+from coreset.publishing.arrays import matrix, values_of
+from coreset.publishing.columns import POINTS, describe_column
+from coreset.publishing.index import POINTS_INDEX
+from coreset.publishing.package import (
+    FORMAT,
+    PUBLISHED_SNAPSHOTS,
+    SNAPSHOTS,
+    SNAPSHOTS_SCHEMA,
+    Package,
+    Statement,
+    published_snapshots,
+)
+from coreset.publishing.subject import Subject, points_subject
 from coreset.publishing.tables import TableDataset
 
 if TYPE_CHECKING:
@@ -39,6 +51,9 @@ class Dataset(Package):
     Reading raises DataError, naming the file, for one that is missing or damaged. Only `verify` compares every byte
     with the checksums.
     """
+
+    noun: ClassVar[str] = "points"
+    index_schema: ClassVar[pa.Schema] = POINTS_INDEX
 
     @cached_property
     def snapshots(self) -> pa.Table:
@@ -159,6 +174,40 @@ class Dataset(Package):
                 )
             yield snapshot, some
 
+    def subject(self) -> Subject:
+        return points_subject(self.manifest, self.snapshots.num_rows)
+
+    def beside(self) -> dict[str, pa.Table]:
+        return {SNAPSHOTS: published_snapshots(self.snapshots)}
+
+    def indices(self) -> Iterator[pa.Table]:
+        columns = [name for name in POINTS_INDEX.names if name != "digest"]
+        for file in self.files:
+            rows = self.rows(file, columns)
+            digests = [pa.repeat(snapshot.digest, len(some)) for snapshot, some in self.runs(file, rows)]
+            if digests:
+                digest = pa.chunked_array(digests, pa.string())
+                named = rows.append_column("digest", digest).select(POINTS_INDEX.names)
+                yield named.cast(POINTS_INDEX).combine_chunks()
+
+    def arrays(self) -> Iterator[dict[str, np.ndarray]]:
+        names = self.snapshots.column("name").to_pylist()
+        for rows in map(self.rows, self.files):
+            yield {
+                name: values_of(rows.column(name), names if name == "snapshot" else ()) for name in rows.column_names
+            }
+
+    def array_attributes(self) -> Mapping[str, Mapping[str, Any]]:
+        described = {name: {"description": describe_column(name, POINTS)} for name in POINTS}
+        return described | {"snapshot": {"description": f"row of {SNAPSHOTS}, from 0"}}
+
+    def count(self, part: Mapping[str, Any], file: Path) -> int:
+        rows = self.rows(file, ["snapshot", "index"])
+        runs = [(snapshot.name, some.num_rows) for snapshot, some in self.runs(file, rows)]
+        if len(dict(runs)) != len(runs) or dict(runs) != part["figures"].get("rows_by_snapshot"):
+            raise DataError(f"{file}: expected the rows by snapshot that {MANIFEST} states, found other counts.")
+        return len(rows)
+
     def _snapshot(self, name: str, file: Path) -> Snapshot:
         if name not in self.known:
             raise DataError(f"{file}: expected snapshots of {SNAPSHOTS}, found {name[:80]!r}, which is not there.")
@@ -199,15 +248,6 @@ class _Reader:
 
     def __call__(self, file: Path) -> pa.Table:
         return self.dataset._read(file, self.descriptor)
-
-
-def matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """A column of fixed-size lists as a matrix."""
-    values = column.combine_chunks()
-    values = values if isinstance(values, pa.Array) else pa.concat_arrays(values.chunks)
-    width: int = column.type.list_size
-    rows: np.ndarray = values.flatten().to_numpy().reshape(len(values), width)
-    return rows
 
 
 def open_dataset(path: str | Path) -> Dataset | TableDataset:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,21 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from coreset.atomic import canonical_json, parse_json
 from coreset.corpus.parquet import read_parquet
 from coreset.errors import DataError, brief
-from coreset.publishing.dataset import Dataset
-from coreset.publishing.package import StatedDescriptor
+from coreset.publishing.package import Package, StatedDescriptor, StatedLayout
 
 INDEX = "index.parquet"
-INDEX_SCHEMA = pa.schema(
-    [
-        ("digest", pa.string()),
-        ("snapshot", pa.string()),
-        ("index", pa.int64()),
-        ("stratum", pa.int32()),
-        ("weight", pa.float64()),
-        ("score", pa.float32()),
-    ]
-)
+_IMPORTANCE = [("stratum", pa.int32()), ("weight", pa.float64()), ("score", pa.float32())]
+POINTS_INDEX = pa.schema([("digest", pa.string()), ("snapshot", pa.string()), ("index", pa.int64()), *_IMPORTANCE])
 """`digest` and `snapshot` are content digest and name of the snapshot, `index` the grid index in C order."""
+ROWS_INDEX = pa.schema([("file", pa.string()), ("row", pa.int64()), *_IMPORTANCE])
+"""`file` of the table's source, by its name in it, and the row's number in that file, from 0."""
 RECIPE = b"coreset"
 """Key of the file's metadata under which the recipe lies, as JSON."""
 
@@ -44,6 +36,7 @@ class _Recipe(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")] | None = None
     job: dict[str, Any] | None = None
     descriptor: StatedDescriptor | None = None
+    layout: StatedLayout | None = None
     select: dict[_Word, bool | int | float | _Word] | None = None
     cutoff: float | _Word | None = None
     points: Annotated[int, Field(ge=0)] | None = None
@@ -54,58 +47,48 @@ def recipe_of(manifest: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in manifest.items() if key not in ("shards", "checksum", "published", "date")}
 
 
-def write_index(path: Path, dataset: Dataset) -> None:
+def write_index(path: Path, dataset: Package) -> None:
     """Writes the index of a coreset, a row group per file that has rows."""
-    schema = INDEX_SCHEMA.with_metadata({RECIPE: canonical_json(recipe_of(dataset.manifest))})
+    schema = dataset.index_schema.with_metadata({RECIPE: canonical_json(recipe_of(dataset.manifest))})
     # The file goes about alone, without a manifest: its pages carry their own checksums.
     with pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True) as writer:
-        for rows in _indices(dataset):
+        for rows in dataset.indices():
             writer.write_table(rows, row_group_size=len(rows))
 
 
-def verify_index(path: Path, dataset: Dataset) -> None:
+def verify_index(path: Path, dataset: Package) -> None:
     """Raises DataError where the index names other points than the rows of the dataset, or tells otherwise of them."""
-    groups = read_parquet(path, INDEX_SCHEMA, nullable=("score", "stratum"), columns=[]).num_rows
+    groups = read_parquet(path, dataset.index_schema, nullable=("score", "stratum"), columns=[]).num_rows
     first = 0
     with pq.ParquetFile(path) as file:
-        for number, rows in enumerate(_indices(dataset)):
-            if number >= file.num_row_groups or not file.read_row_group(number).cast(INDEX_SCHEMA).equals(rows):
-                raise DataError(f"{path}: expected the points of the dataset from row {first} on, found others.")
+        for number, rows in enumerate(dataset.indices()):
+            if number >= file.num_row_groups or not file.read_row_group(number).cast(dataset.index_schema).equals(rows):
+                raise DataError(f"{path}: expected the dataset's {dataset.noun} from row {first} on, found others.")
             first += len(rows)
     if first != groups:
         raise DataError(f"{path}: expected {first} rows, found {groups}.")
 
 
-def _indices(dataset: Dataset) -> Iterator[pa.Table]:
-    """The index of the rows of each file that has any."""
-    columns = [name for name in INDEX_SCHEMA.names if name != "digest"]
-    for file in dataset.files:
-        rows = dataset.rows(file, columns)
-        digests = [pa.repeat(snapshot.digest, len(some)) for snapshot, some in dataset.runs(file, rows)]
-        if digests:
-            digest = pa.chunked_array(digests, pa.string())
-            yield rows.append_column("digest", digest).select(INDEX_SCHEMA.names).cast(INDEX_SCHEMA).combine_chunks()
-
-
 def stated_recipe(path: Path) -> dict[str, Any]:
     """How the points of an index file were chosen, as far as it says so; defaults for a file from elsewhere.
 
-    Raises DataError for a recipe that no coreset has.
+    It has a layout where it is that of a table, and a descriptor where it is not. Raises DataError for a recipe that no
+    coreset has.
     """
-    stated = pq.read_schema(path).metadata or {}
+    stated = (pq.read_schema(path).metadata or {}) if path.suffix not in (".csv", ".npy") else {}
     recipe: dict[str, Any] = {
         "name": re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-.") or "coreset",
         "job": {"output": {"descriptor": False}},
-        "descriptor": StatedDescriptor().model_dump(),
         "select": {"method": "not stated"},
         "cutoff": "not stated",
     }
+    of_points = {"descriptor": StatedDescriptor().model_dump()}
     if RECIPE not in stated:
-        return recipe
+        return recipe | of_points
     try:
         found = _Recipe.model_validate(parse_json(stated[RECIPE])).model_dump(exclude_none=True)
     except ValueError as error:
         raise DataError(f"{path}: expected the recipe of a coreset, found a damaged one ({brief(error)}).") from None
     # The descriptor is not stored, whatever the original did: it is computed on reading.
     job = {**found.get("job", {}), **recipe["job"]}
-    return recipe | found | {"job": job}
+    return recipe | ({} if "layout" in found else of_points) | found | {"job": job}

@@ -14,7 +14,8 @@ import numpy as np
 
 from coreset.atomic import replacing
 from coreset.errors import RequestError
-from coreset.publishing.dataset import Dataset, matrix
+from coreset.publishing.arrays import matrix
+from coreset.publishing.dataset import Dataset
 
 LISTING = "snapshots.json"
 UNITS = "1/Bohr^3"

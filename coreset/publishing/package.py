@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,13 +20,14 @@ from coreset.artifacts.manifest import MANIFEST, Artifact, inside, shard_record,
 from coreset.atomic import TEMPORARY, canonical_json, parse_json, remove, sync, sync_tree
 from coreset.corpus.snapshot import Snapshot
 
+if TYPE_CHECKING:
+    from coreset.publishing.subject import Subject
+
 FORMAT = "coreset-1"
 SNAPSHOTS = "snapshots.parquet"
 CARD = "README.md"
 DATA = "data"
 """Folder of the rows in a published coreset, so that `data/*.parquet` is all of them and nothing else."""
-ARRAYS = "points.zarr"
-"""The rows again, as arrays, where that is asked for."""
 
 SNAPSHOTS_SCHEMA = pa.schema(
     [
@@ -77,7 +80,7 @@ class StatedDescriptor(BaseModel):
     tie_tolerance: Annotated[float, Field(ge=1e-9, le=1e-3)] = 1e-5
 
 
-class _Layout(_Stated):
+class StatedLayout(_Stated):
     """Fields of `corpus.table_corpus.Layout`."""
 
     features: Annotated[list[str], Field(min_length=1)]
@@ -93,7 +96,7 @@ class Statement(_Stated):
     rows: Annotated[int, Field(ge=0)]
     descriptor: StatedDescriptor | None = None
     """Of grid points."""
-    layout: _Layout | None = None
+    layout: StatedLayout | None = None
     """Of a table."""
     checksum: str
     shards: list[_Shard]
@@ -106,8 +109,13 @@ class Statement(_Stated):
 
 
 @dataclass(frozen=True)
-class Package:
-    """The folder of a coreset that was opened, of grid points or of a table's rows."""
+class Package(ABC):
+    """The folder of a coreset that was opened, of grid points or of a table's rows, and how these two differ."""
+
+    noun: ClassVar[str]
+    """What its rows are: points or rows."""
+    index_schema: ClassVar[pa.Schema]
+    """Columns of its index file."""
 
     path: Path
     manifest: dict[str, Any]
@@ -125,6 +133,30 @@ class Package:
     def files(self) -> list[Path]:
         """The files of rows, in order."""
         return [inside(self.path, part["name"]) for part in self.parts]
+
+    @abstractmethod
+    def subject(self) -> Subject:
+        """What a card says of it."""
+
+    @abstractmethod
+    def beside(self) -> dict[str, pa.Table]:
+        """The tables that are published beside the rows, by the names of their files."""
+
+    @abstractmethod
+    def indices(self) -> Iterator[pa.Table]:
+        """Which points of the corpus the rows of each file are, in the columns of the index; of files with rows."""
+
+    @abstractmethod
+    def arrays(self) -> Iterator[dict[str, np.ndarray]]:
+        """The rows, piece by piece and in order, as arrays by name; see `arrays.values_of` for texts and nulls."""
+
+    @abstractmethod
+    def array_attributes(self) -> Mapping[str, Mapping[str, Any]]:
+        """What each array is: its `description`, the `texts` that its numbers are of, the `columns` of a matrix."""
+
+    @abstractmethod
+    def count(self, part: Mapping[str, Any], file: Path) -> int:
+        """The rows of a file, once they are found to be those that the manifest states. Raises DataError."""
 
 
 def write_package(
@@ -196,6 +228,14 @@ def _stands(destination: Path, stated: dict[str, Any]) -> bool:
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
     return sizes and manifest == parse_json(canonical_json(stated))
+
+
+def published_snapshots(table: pa.Table) -> pa.Table:
+    """The snapshots of a coreset as they are published."""
+    sources = [[{"file": file, "sha256": digest} for file, digest in row] for row in table.column("source").to_pylist()]
+    position = table.schema.get_field_index("source")
+    column = pa.array(sources, PUBLISHED_SNAPSHOTS.field("source").type)
+    return table.set_column(position, PUBLISHED_SNAPSHOTS.field("source"), column).cast(PUBLISHED_SNAPSHOTS)
 
 
 def _snapshots_table(snapshots: tuple[Snapshot, ...]) -> pa.Table:

@@ -8,10 +8,10 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
@@ -21,10 +21,10 @@ from coreset.errors import CoresetError, RequestError
 from coreset.publishing.arrays import write_arrays
 from coreset.publishing.citation import citation_cff, citation_text, ro_crate
 from coreset.publishing.croissant import croissant
-from coreset.publishing.dataset import Dataset, open_dataset
+from coreset.publishing.dataset import open_dataset
 from coreset.publishing.index import INDEX, recipe_of, write_index
 from coreset.publishing.metadata import Metadata
-from coreset.publishing.package import ARRAYS, CARD, DATA, PUBLISHED_SNAPSHOTS, SNAPSHOTS
+from coreset.publishing.package import CARD, DATA, Package
 from coreset.publishing.published_card import Split, published_card
 from coreset.publishing.verify import verify
 
@@ -50,7 +50,7 @@ class Evidence:
 class Publication:
     """What is to be published: a coreset as a run left it, what its author states of it, and the evidence."""
 
-    dataset: Dataset
+    dataset: Package
     metadata: Metadata
     evidence: Evidence
     zarr: bool
@@ -60,10 +60,10 @@ class Publication:
     @property
     def told(self) -> dict[str, str]:
         """Name, title, description, date and citation."""
-        manifest = self.dataset.manifest
-        name = str(manifest.get("name", "coreset"))
-        told = {"name": name, "title": self.metadata.title or f"{name}: a coreset of electron densities"}
-        told["description"] = self.metadata.description or _description(manifest, self.dataset)
+        subject = self.dataset.subject()
+        told = {"name": str(self.dataset.manifest.get("name", "coreset"))}
+        told["title"] = self.metadata.title or subject.title
+        told["description"] = self.metadata.description or subject.description
         told["date"] = self.metadata.date or self.date
         return told | {"citation": citation_text(self.metadata, told)}
 
@@ -118,31 +118,41 @@ class Publication:
             name = f"{DATA}/{file.name}"
             shutil.copyfile(file, fresh / name)
             yield _record(fresh, name, part["figures"])
-        pq.write_table(_snapshots(dataset.snapshots), fresh / SNAPSHOTS, compression="zstd")
-        yield _record(fresh, SNAPSHOTS, {"rows": dataset.snapshots.num_rows})
+        for name, table in dataset.beside().items():
+            pq.write_table(table, fresh / name, compression="zstd")
+            yield _record(fresh, name, {"rows": table.num_rows})
         write_index(fresh / INDEX, dataset)
         yield _record(fresh, INDEX, {"rows": len(dataset)})
         if self.zarr:
-            write_arrays(fresh / ARRAYS, dataset)
-            yield _record(fresh, ARRAYS, {"rows": len(dataset)})
+            write_arrays(fresh / self._arrays, dataset)
+            yield _record(fresh, self._arrays, {"rows": len(dataset)})
+
+    @property
+    def _arrays(self) -> str:
+        """The folder of the rows as arrays."""
+        return f"{self.dataset.noun}.zarr"
 
     def _described(self, fresh: Path, stated: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """What others read of it; the checksums after all that they are of. `stated` is what is said of the data."""
-        told, manifest = self.told, self.dataset.manifest
-        splits = {"points": _split(fresh, f"{DATA}/part-*.parquet"), "snapshots": _split(fresh, SNAPSHOTS)}
+        told, manifest, listings = self.told, self.dataset.manifest, self.dataset.subject().listings
+        splits = {name: _split(fresh, listing.pattern) for name, listing in listings.items()}
         schemas = {name: split.schema for name, split in splits.items()}
-        others = [ARRAYS] if self.zarr else []
+        others = [self._arrays] if self.zarr else []
         others += [SUMMARY] if self.evidence.summary is not None else []
         others += [JOB, MANIFEST, SUMS, CROISSANT, CRATE, CITATION]
-        card = published_card(self.metadata, told, manifest, splits, self.evidence.text, others)
-        of_points = {name: each for name, each in stated.items() if name.startswith((f"{DATA}/", SNAPSHOTS))}
-        described = croissant(self.metadata, told, of_points, schemas)
+        card = published_card(self.metadata, told, self.dataset, splits, self.evidence.text, others)
+        listed = {
+            name: each
+            for name, each in stated.items()
+            if any(fnmatchcase(name, listing.pattern) for listing in listings.values())
+        }
+        described = croissant(self.metadata, told, listed, listings, schemas)
         texts = {CARD: card, CITATION: citation_cff(self.metadata, told), JOB: _job(manifest)}
         texts |= {**self.evidence.pictures, CROISSANT: _json(described)}
         texts |= {SUMMARY: _json(self.evidence.summary)} if self.evidence.summary is not None else {}
         records = [_text(fresh, name, text) for name, text in texts.items()]
         stated = stated | _stated(records)
-        crate = ro_crate(self.metadata, told, stated, manifest.get("software", {}))
+        crate = ro_crate(self.metadata, told, self.dataset.noun, stated, manifest.get("software", {}))
         records.append(_text(fresh, CRATE, _json(crate)))
         stated = stated | _stated(records)
         sums = "".join(f"{each['sha256']}  {name}\n" for name, each in sorted(stated.items()))
@@ -182,22 +192,6 @@ def _split(fresh: Path, pattern: str) -> Split:
             footer.row_group(group).total_byte_size for footer in footers for group in range(footer.num_row_groups)
         ),
         bytes_on_disk=sum(os.path.getsize(file) for file in files),
-    )
-
-
-def _snapshots(table: pa.Table) -> pa.Table:
-    sources = [[{"file": file, "sha256": digest} for file, digest in row] for row in table.column("source").to_pylist()]
-    position = table.schema.get_field_index("source")
-    column = pa.array(sources, PUBLISHED_SNAPSHOTS.field("source").type)
-    return table.set_column(position, PUBLISHED_SNAPSHOTS.field("source"), column).cast(PUBLISHED_SNAPSHOTS)
-
-
-def _description(manifest: Mapping[str, Any], dataset: Dataset) -> str:
-    points = manifest.get("points")
-    out_of = f" out of {points:,}" if points else ""
-    return (
-        f"{len(dataset):,} grid points{out_of}, of {dataset.snapshots.num_rows:,} snapshots of Kohn–Sham electron "
-        "densities, selected so that a model trained on them comes as near as possible to one trained on all."
     )
 
 

@@ -19,7 +19,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from coreset.corpus.parquet import footer
 from coreset.errors import RequestError
-from coreset.publishing.dataset import Dataset, matrix
+from coreset.publishing.arrays import matrix
+from coreset.publishing.dataset import Dataset
 
 _AT_A_TIME = 1024
 """Rows that are described together where no batches are asked for."""

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from coreset.artifacts.manifest import MANIFEST
-from coreset.corpus.parquet import read_parquet, renamed, table_schema
+from coreset.corpus.parquet import footer, read_parquet, renamed, table_schema
 from coreset.corpus.table_corpus import Layout
 from coreset.errors import DataError
+from coreset.publishing.arrays import values_of
+from coreset.publishing.columns import describe_column, row_columns
+from coreset.publishing.index import ROWS_INDEX
 from coreset.publishing.package import Package
+from coreset.publishing.subject import Subject, rows_subject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +37,9 @@ class TableDataset(Package):
     with the checksums.
     """
 
+    noun: ClassVar[str] = "rows"
+    index_schema: ClassVar[pa.Schema] = ROWS_INDEX
+
     @cached_property
     def layout(self) -> Layout:
         """Names of features and targets, the task, and the classes."""
@@ -38,11 +47,12 @@ class TableDataset(Package):
         names = (tuple(stated[name]) for name in ("ranges", "classes"))
         return Layout(tuple(stated["features"]), tuple(stated["targets"]), stated["task"], *names)
 
-    def rows(self, file: Path) -> pa.Table:
-        """The rows of one of the files."""
+    def rows(self, file: Path, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None) -> pa.Table:
+        """The rows of one of the files, or some of their columns, or of some row groups alone."""
         if not file.is_file():
             raise DataError(f"{file}: expected by {MANIFEST}, found no file; copy the folder again.")
-        return read_parquet(file, table_schema(self.layout), nullable=("score", "stratum"))
+        schema, nullable = table_schema(self.layout), ("score", "stratum")
+        return read_parquet(file, schema, nullable=nullable, columns=columns, groups=groups)
 
     def to_arrow(self) -> pa.Table:
         """All rows: file, row, group, features, targets, score, stratum, weight."""
@@ -74,6 +84,70 @@ class TableDataset(Package):
 
         placed = replace(self, path=self.path.absolute())  # a worker may stand in another folder
         return dataset_on_any_ray(placed.rows, placed.files)
+
+    def subject(self) -> Subject:
+        return rows_subject(self.manifest, self.layout)
+
+    def beside(self) -> dict[str, pa.Table]:
+        return {}
+
+    def indices(self) -> Iterator[pa.Table]:
+        for file in self.files:
+            rows = self.rows(file, ROWS_INDEX.names)
+            if len(rows):
+                yield rows.select(ROWS_INDEX.names).combine_chunks()
+
+    def arrays(self) -> Iterator[dict[str, np.ndarray]]:
+        """See `Package.arrays`; `features` and `targets` are matrices, or numbers of classes."""
+        known = {name: attributes.get("texts", ()) for name, attributes in self.array_attributes().items()}
+        features, targets = renamed(self.layout.features), renamed(self.layout.targets)
+        for rows in (piece for file in self.files for piece in self._pieces(file)):
+            arrays = {name: values_of(rows.column(name), known[name]) for name in ("file", "row", "group")}
+            arrays["features"] = np.stack([rows.column(name).to_numpy() for name in features], axis=1)
+            if self.layout.classes:
+                arrays["targets"] = values_of(rows.column(targets[0]), known["targets"])
+            else:
+                arrays["targets"] = np.stack([rows.column(name).to_numpy() for name in targets], axis=1)
+            yield arrays | {name: values_of(rows.column(name)) for name in ("score", "stratum", "weight")}
+
+    def _pieces(self, file: Path) -> Iterator[pa.Table]:
+        """The rows of a file, a row group at a time; of one without, no rows once."""
+        for groups in [[group] for group in range(footer(file).num_row_groups)] or [[]]:
+            yield self.rows(file, groups=groups)
+
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
+        """Every file and every group, in order."""
+        found: dict[str, set[str]] = {"file": set(), "group": set()}
+        for file in self.files:
+            rows = self.rows(file, list(found))
+            for name, texts in found.items():
+                texts.update(pc.unique(rows.column(name)).to_pylist())
+        return {name: sorted(texts) for name, texts in found.items()}
+
+    def array_attributes(self) -> Mapping[str, Mapping[str, Any]]:
+        layout, known = self.layout, row_columns(self.layout)
+        told: dict[str, dict[str, Any]] = {
+            name: {"description": describe_column(name, known)}
+            for name in ("file", "row", "group", "score", "stratum", "weight")
+        }
+        for name, texts in self._texts.items():
+            told[name]["texts"] = texts
+        told["features"] = {"description": "features", "columns": list(layout.features)}
+        told["targets"] = {"description": "targets", "columns": list(layout.targets)}
+        return told if not layout.classes else told | {"targets": {**told["targets"], "texts": list(layout.classes)}}
+
+    def count(self, part: Mapping[str, Any], file: Path) -> int:
+        total = sum(map(len, self._pieces(file)))
+        if total != part["figures"].get("rows"):
+            raise DataError(f"{file}: expected the number of rows that {MANIFEST} states, found {total}.")
+        places = self.rows(file, ["file", "row"])
+        least = pc.min(places.column("row")).as_py() if total else 0
+        if least < 0:
+            raise DataError(f"{file}: expected numbers of rows from 0 on, found {least}.")
+        if places.group_by(["file", "row"]).aggregate([]).num_rows < total:
+            raise DataError(f"{file}: expected every row of the table once, found one twice.")
+        return total
 
 
 def table_card(name: str, rows: int, points: int, groups: int, layout: Layout, recipe: dict[str, Any]) -> str:

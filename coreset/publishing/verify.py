@@ -7,16 +7,16 @@ from pathlib import Path, PurePosixPath
 
 from coreset.artifacts.manifest import MANIFEST, inside, verify_files
 from coreset.errors import DataError
-from coreset.publishing.dataset import Dataset, open_dataset
+from coreset.publishing.dataset import open_dataset
 from coreset.publishing.index import INDEX, verify_index
-from coreset.publishing.tables import TableDataset
+from coreset.publishing.package import Package
 
 _OF_A_HUB = frozenset({".gitattributes", ".git", ".cache"})
 """What the clients of hubs lay beside the files of a dataset that they fetch."""
 
 
 def verify(path: str | Path) -> Iterator[str]:
-    """Yields each file's name once it is found good: size, SHA-256, row counts, and indices ascending within each grid.
+    """Yields each file's name once it is found good: size, SHA-256, row counts, and no point twice.
 
     The folder of a run, or one that was published, whose index of points has to be that of its rows, too.
 
@@ -32,7 +32,7 @@ def verify(path: str | Path) -> Iterator[str]:
     if surplus:
         raise DataError(f"{dataset.path}: expected the files of {MANIFEST}, found {surplus} beside them; remove it.")
     _verify_rows(dataset, stated)
-    if INDEX in stated and isinstance(dataset, Dataset):
+    if INDEX in stated:
         verify_index(inside(dataset.path, INDEX), dataset)
 
 
@@ -45,20 +45,11 @@ def _below(folder: Path) -> Iterator[str]:
                 yield from (below.relative_to(folder).as_posix() for below in sorted(entry.rglob("*")))
 
 
-def _verify_rows(dataset: Dataset | TableDataset, stated: set[str]) -> None:
+def _verify_rows(dataset: Package, stated: set[str]) -> None:
     total = 0
     for part, file in zip(dataset.parts, dataset.files, strict=True):
         if part["name"] not in stated:
             raise DataError(f"{dataset.path / MANIFEST}: shard {part['name']!r} is none of its files; it was edited.")
-        if isinstance(dataset, Dataset):
-            rows = dataset.rows(file, ["snapshot", "index"])
-            runs = [(snapshot.name, some.num_rows) for snapshot, some in dataset.runs(file, rows)]
-            if len(dict(runs)) != len(runs) or dict(runs) != part["figures"].get("rows_by_snapshot"):
-                raise DataError(f"{file}: expected the rows by snapshot that {MANIFEST} states, found other counts.")
-        else:
-            rows = dataset.rows(file)
-            if rows.num_rows != part["figures"].get("rows"):
-                raise DataError(f"{file}: expected the number of rows that {MANIFEST} states, found {rows.num_rows}.")
-        total += rows.num_rows
+        total += dataset.count(part, file)
     if total != dataset.manifest["rows"]:
         raise DataError(f"{dataset.path}: expected {dataset.manifest['rows']} rows, found {total}.")

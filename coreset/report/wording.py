@@ -198,7 +198,7 @@ VALUES = Wording(
     group=_GROUP,
     sized=(_ROW, _GROUP),
     divided=_GROUP,
-    methods=METHOD_NAMES | {"random": "random rows", "random-snapshots": "random shards"},
+    methods=METHOD_NAMES | {"random": "random rows", "random-snapshots": "random groups"},
     space="the space of features as they are",
     auc=replace(AUC, unit=""),
     distance=replace(DISTANCE, unit=""),

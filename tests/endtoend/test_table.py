@@ -308,3 +308,11 @@ def test_ray_gives_the_same_bytes_through_the_command_line(place: Any, digits: P
     ours, theirs = ((each / "coreset/manifest.json").read_bytes() for each in (folder, digits / "again"))
     assert json.loads(ours)["shards"][0] == json.loads(theirs)["shards"][0]
     assert json.loads(ours)["digest"] == json.loads(theirs)["digest"]
+    index, again = str(digits / "public/index.parquet"), digits / "imported"
+    for arguments in (
+        ("publish", str(digits / "again"), str(digits / "public")),
+        ("import", index, corpus, str(again)),
+    ):
+        done = place.call(*arguments)
+        assert done.returncode == 0, done.stderr
+    assert coreset.open(again).to_arrow().equals(coreset.open(folder).to_arrow())

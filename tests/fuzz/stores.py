@@ -106,7 +106,7 @@ def _read_index(folder: Path) -> dict[str, Any]:
     path, corpus = folder / "index.parquet", Corpus.open(folder / "c.zarr")
     listing, recipe = read_listing(path, corpus), stated_recipe(path)
     chosen = tuple(each for each in corpus.snapshots if each.digest in listing.groups)
-    kept = Import(SnapshotSet(corpus.path, chosen), listing).kept(chosen)
+    kept = Import(SnapshotSet(corpus.path, chosen), listing, "").kept(chosen)
     return {"recipe": recipe, **{digest: vars(selected) for digest, selected in kept.items()}}
 
 

@@ -5,14 +5,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import zarr
 from campaign import EXPLAINED, Target
-from mutations import BYTES, JSON
+from mutations import BYTES, JSON, TEXT
 
 from coreset.artifacts.executor import SerialExecutor
+from coreset.corpus.split import SnapshotSet
 from coreset.corpus.table_corpus import TableCorpus, read_rows, read_values
 from coreset.corpus.tables import Table, open_table
+from coreset.stages.table_importing import ImportRows, as_parquet, read_row_listing
 from coreset.stages.table_ingestion import ingest_table
 from coreset.stages.table_request import Request
 
@@ -74,6 +77,25 @@ def _read_corpus(folder: Path) -> dict[str, Any]:
     return {"digest": corpus.digest, "layout": vars(corpus.layout), **shards}
 
 
+def _write_indices(folder: Path) -> None:
+    _ingest(folder)
+    rows = pa.table({"row": np.arange(60) * 7 % 400, "weight": np.linspace(1, 2, 60)})
+    np.save(folder / "index.npy", rows.column("row").to_numpy())
+    pyarrow.csv.write_csv(rows, folder / "index.csv")
+    (folder / "scratch").mkdir()
+
+
+def _read_indices(folder: Path) -> dict[str, Any]:
+    corpus = TableCorpus.open(str(folder / "c.zarr"))
+    table = SnapshotSet(corpus.path, corpus.snapshots, corpus.layout, corpus.files)
+    found = {}
+    for name in ("index.npy", "index.csv"):
+        listing = read_row_listing(as_parquet(folder / name, corpus, folder / "scratch"), folder / name, corpus)
+        kept = ImportRows(table, listing, "").kept(corpus.snapshots)
+        found[name] = {shard.name: vars(selected) for shard, selected in kept}
+    return found
+
+
 SHARD = "c.zarr/train/fcc/000000"
 
 TARGETS = [
@@ -100,4 +122,5 @@ TARGETS = [
         _read_corpus,
         places=True,
     ),
+    Target("table-index", _write_indices, {"index.npy": BYTES, "index.csv": TEXT}, _read_indices, _unprotected),
 ]

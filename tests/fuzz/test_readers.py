@@ -14,7 +14,7 @@ READERS = [
     *("corpus-root", "corpus-array", "corpus-chunks", "kept", "checkpoint"),
     *("package-open", "package-verify", "package-restated", "index", "manifest"),
     *("scores-npy", "scores-parquet", "scores-zarr", "run-record", "calibration", "evidence-sweep", "evidence-run"),
-    *("table-parquet", "table-npy", "table-zarr", "table-corpus"),
+    *("table-parquet", "table-npy", "table-zarr", "table-corpus", "table-index"),
 ]
 
 

@@ -68,22 +68,31 @@ def fetch(store: str, tmp_path: Path) -> Callable[[str], Path]:
     return fetched
 
 
+@pytest.fixture(params=["densities", "table"])
+def made(request: pytest.FixtureRequest) -> tuple[Path, Path]:
+    """The folder of a run, and what was published of it."""
+    if request.param == "table":
+        return request.getfixturevalue("table_run"), request.getfixturevalue("published_table")
+    return request.getfixturevalue("whole_run") / "run", request.getfixturevalue("published")
+
+
 def call(*arguments: Any) -> Any:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def test_what_is_fetched_from_a_store_is_the_folder(
-    store: str, whole_run: Path, published: Path, fetch: Callable[[str], Path], picture: Picture
+    store: str, made: tuple[Path, Path], fetch: Callable[[str], Path], picture: Picture
 ) -> None:
-    metadata = published.parent / "metadata.yaml"
-    done = call("publish", whole_run / "run", f"{store}/one", "--metadata", metadata, "--zarr")
+    run, published = made
+    url, metadata = f"{store}/{published.name}", published.parent / "metadata.yaml"
+    done = call("publish", run, url, "--metadata", metadata, "--zarr")
     assert done.exit_code == 0, done.output
-    assert picture(fetch("one")) == picture(published)
-    again = call("publish", whole_run / "run", f"{store}/one", "--metadata", metadata, "--zarr")
+    assert picture(fetch(published.name)) == picture(published)
+    again = call("publish", run, url, "--metadata", metadata, "--zarr")
     assert again.exit_code == 0 and "stood there already" in again.output
-    other = call("publish", whole_run / "run", f"{store}/one")
+    other = call("publish", run, url)
     assert other.exit_code == 2 and "found another manifest.json" in other.stderr
-    assert picture(fetch("one")) == picture(published)
+    assert picture(fetch(published.name)) == picture(published)
 
 
 def test_an_upload_that_breaks_has_no_manifest_and_can_be_run_again(
@@ -159,10 +168,11 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
 
 
 def test_what_is_pushed_to_a_hub_is_the_folder_in_one_commit(
-    hub: Any, whole_run: Path, published: Path, tmp_path: Path, picture: Picture
+    hub: Any, made: tuple[Path, Path], tmp_path: Path, picture: Picture
 ) -> None:
+    run, published = made
     pushing = ("--metadata", published.parent / "metadata.yaml", "--zarr", "--push", "hf:ada/small")
-    done = call("publish", whole_run / "run", tmp_path / "small", *pushing)
+    done = call("publish", run, tmp_path / "small", *pushing)
     assert done.exit_code == 0, done.output + done.stderr
     assert f"{hub.url}/datasets/ada/small" in done.output
     assert hub.commits == 1 and hub.private == {"ada/small": True}
@@ -174,7 +184,7 @@ def test_what_is_pushed_to_a_hub_is_the_folder_in_one_commit(
     assert TOKEN not in done.output + done.stderr
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes()
-    again = call("publish", whole_run / "run", tmp_path / "small", *pushing)
+    again = call("publish", run, tmp_path / "small", *pushing)
     assert again.exit_code == 0, again.output + again.stderr
 
 

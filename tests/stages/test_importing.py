@@ -60,7 +60,7 @@ def test_the_order_of_the_rows_and_the_row_groups_do_not_matter(
     index: pa.Table, published: Path, small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coreset.corpus.kept.BATCH", 3)
-    monkeypatch.setattr("coreset.stages.importing._PIECE", 7)
+    monkeypatch.setattr("coreset.stages.listing._PIECE", 7)
     shuffled = index.take(np.random.default_rng(0).permutation(len(index)))
     pq.write_table(shuffled, tmp_path / "shuffled.parquet", row_group_size=20)
     out = imported(tmp_path / "shuffled.parquet", small_corpus, tmp_path)
@@ -102,6 +102,9 @@ def replaced(table: pa.Table, column: str, row: int, value: Any) -> pa.Table:
     return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
 
 
+LAYOUT = {"features": ["x"], "targets": ["y"], "task": "regression", "ranges": [1.0], "classes": []}
+
+
 @pytest.mark.parametrize(
     ("change", "error", "expected"),
     [
@@ -111,6 +114,11 @@ def replaced(table: pa.Table, column: str, row: int, value: Any) -> pa.Table:
         (lambda t: t.drop_columns("index"), RequestError, "expected the columns `index`"),
         (lambda t: t.drop_columns(["digest", "snapshot"]), RequestError, "and `digest` or `snapshot`"),
         (lambda t: t.slice(0, 0), RequestError, "expected rows"),
+        (
+            lambda t: t.replace_schema_metadata({b"coreset": json.dumps({"layout": LAYOUT})}),
+            RequestError,
+            "found that of a table",
+        ),
         (lambda t: replaced(t, "index", 0, -1), DataError, "expected grid indices from 0 to 119, found -1"),
         (lambda t: replaced(t, "index", 0, 120), DataError, "expected grid indices from 0 to 119, found 120"),
         (lambda t: pa.concat_tables([t, t.slice(9, 1)]), DataError, "twice"),
@@ -120,7 +128,7 @@ def replaced(table: pa.Table, column: str, row: int, value: Any) -> pa.Table:
         (lambda t: replaced(t, "weight", 4, float("nan")), DataError, "expected positive, finite weights"),
         (lambda t: replaced(t, "score", 4, None), DataError, "in none"),
     ],
-    ids=range(14),
+    ids=range(15),
 )
 def test_what_does_not_fit_is_refused(
     change: Callable[[pa.Table], pa.Table],
