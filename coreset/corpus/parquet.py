@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -81,7 +82,10 @@ def read_parquet(
         with pq.ParquetFile(path, read_dictionary=list(dictionary)) as file:
             which = range(file.num_row_groups) if groups is None else groups
             table = file.read_row_groups(which, columns=columns, use_threads=False)
+            rows = sum(file.metadata.row_group(group).num_rows for group in which)
         table.validate(full=True)
+        if len(table) != rows:
+            raise pa.ArrowInvalid(f"{len(table)} of {rows} rows")
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # of the system, not of the content
@@ -91,6 +95,22 @@ def read_parquet(
         if name not in nullable and column.null_count:
             raise DataError(f"{path}: expected a value of {name!r} in every row, found {column.null_count} without.")
     return table
+
+
+def batches(
+    file: pq.ParquetFile, group: int, most: int, columns: Sequence[str] | None = None, **options: Any
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a row group, `most` at a time.
+
+    Raises ArrowInvalid where they are fewer than its header says: pyarrow ends early over some damaged pages, and
+    says nothing.
+    """
+    rows = 0
+    for batch in file.iter_batches(most, [group], columns, **options):
+        rows += batch.num_rows
+        yield batch
+    if rows != file.metadata.row_group(group).num_rows:
+        raise pa.ArrowInvalid(f"{rows} of {file.metadata.row_group(group).num_rows} rows in row group {group}")
 
 
 def footer(path: Path) -> pq.FileMetaData:

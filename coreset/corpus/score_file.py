@@ -15,6 +15,7 @@ import zarr
 
 from coreset.corpus.chunks import expect_chunks
 from coreset.corpus.npy import read_npy_header
+from coreset.corpus.parquet import batches
 from coreset.corpus.table_set import checksum
 from coreset.errors import DataError, RequestError, brief
 from coreset.methods.select import EXACT, PIECE
@@ -146,7 +147,7 @@ def _parquet(path: Path) -> tuple[int, _Reader]:
             for group in range(file.num_row_groups):
                 end = begin + file.metadata.row_group(group).num_rows
                 # A group is decoded from its beginning on; what lies before it or behind the last row is not read.
-                for batch in file.iter_batches(PIECE, [group], [COLUMN]) if begin < stop and first < end else ():
+                for batch in batches(file, group, PIECE, [COLUMN]) if begin < stop and first < end else ():
                     column = batch.column(0).slice(max(0, first - begin), max(0, stop - max(first, begin)))
                     if column.null_count:
                         row = max(first, begin) + column.is_null().to_numpy(zero_copy_only=False).argmax()

@@ -284,13 +284,16 @@ def _read_arrays(path: Path, names: Mapping[str, str]) -> dict[str, np.ndarray]:
         if damaged is not None:
             raise BadZipFile(f"{damaged} is not what its checksum says")
         with np.load(path, allow_pickle=False) as arrays:
-            return {label: arrays[name] for label, name in names.items()}
+            found = {label: arrays[name] for label, name in names.items()}
+        if all(isinstance(array, np.ndarray) for array in found.values()):
+            return found
+        raise ValueError("a member that is no array")
     except (ArithmeticError, EOFError, LookupError, OSError, RuntimeError, ValueError) as error:
-        found = error
+        reason: Exception = error
     except (BadZipFile, struct.error, zlib.error) as error:
-        found = ValueError(error)
+        reason = error
     raise RequestError(
-        f"{path}: expected the arrays that sweep.json names, found a damaged file ({brief(found)}); "
+        f"{path}: expected the arrays that sweep.json names, found a damaged file ({brief(reason)}); "
         "run coreset sweep again."
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coreset.corpus.parquet import batches
 from coreset.errors import CoresetError, DataError, RequestError, brief
 from coreset.methods import Selected
 from coreset.publishing.dataset import open_dataset
@@ -46,7 +48,7 @@ class Listing:
         """The rows of some row groups, in pieces, in the types of the coreset. Raises DataError for damage."""
         try:
             with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
-                for batch in file.iter_batches(_PIECE, row_groups=list(groups), columns=list(columns)):
+                for batch in chain.from_iterable(batches(file, group, _PIECE, list(columns)) for group in groups):
                     table = pa.Table.from_batches([batch])
                     for name in columns:
                         kind = _KINDS.get(name, pa.string())

@@ -152,9 +152,8 @@ def change_json(content: bytes, rng: random.Random) -> bytes:
     elif what == 2 and isinstance(holder[key], list):
         holder[key] = holder[key] * 2
     elif what == 3 and isinstance(holder[key], int | float):
-        holder[key] = rng.choice(
-            [holder[key] + 1, -holder[key], float(holder[key]), holder[key] * 1.5, str(holder[key])]
-        )
+        number = holder[key] if abs(holder[key]) < 1e300 else 1.0
+        holder[key] = rng.choice([number + 1, -number, float(number), number * 1.5, str(number)])
     elif what == 4:
         other, name = rng.choice(places)
         holder[key] = other[name]

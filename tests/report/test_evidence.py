@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -183,6 +184,14 @@ def test_any_changed_byte_of_a_field_is_found_or_harmless(tmp_path: Path) -> Non
         else:
             assert np.array_equal(arrays["reference"], np.arange(400.0))
     assert refused > len(content) // 2
+
+
+def test_a_member_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    evidence = read_evidence(sample_of(tmp_path))
+    with ZipFile(tmp_path / "x.npz", "w") as file:
+        file.writestr("a", b"not an array")
+    with pytest.raises(RequestError, match=r"x\.npz: expected the arrays that sweep\.json names"):
+        evidence.fields("test")
 
 
 @pytest.mark.parametrize("name", ["circle.npz", "a\0b", "x" * 300])

@@ -92,6 +92,8 @@ def _schema(file: File, source: dict[str, str]) -> tuple[Structure, float, float
         for atom in _element(atomic, "atomic_positions").iter("atom"):
             labels.append(number_of(re.split(r"[_\-]", atom.get("name", "").capitalize())[0]))
             positions.append(_numbers(atom.text, 3))
+        if len(labels) != int(atomic.get("nat", len(labels))):
+            raise ValueError(f"{atomic.get('nat')} atoms stated, {len(labels)} listed")
         size = _element(output, "basis_set/fft_grid")
         grid = [int(size.get(f"nr{axis}", "0")) for axis in (1, 2, 3)]
         electrons = _numbers(_element(output, "band_structure/nelec").text, 1)[0]

@@ -94,6 +94,7 @@ def test_the_xml_file_is_needed(read_one, save):
         (b"<a2>1.2", b"<a2>1.3", "expected the reciprocal vectors of the cell in data-file-schema.xml"),
         (b'<atom name="H1"', b'<atom name="Xx"', "expected species named by their elements"),
         (b"<output>", b"<input>", "expected the output of pw.x"),
+        (b'nat="2"', b'nat="3"', "expected the output of pw.x, found another text .3 atoms stated, 2 listed"),
     ],
 )
 def test_files_that_contradict_each_other(read_one, save, old, new, message):
