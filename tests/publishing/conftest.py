@@ -143,7 +143,7 @@ def build_table(table: Path) -> Callable[..., Path]:
         request = Request(target, features, group="batch")
         ingest_table(open_table(str(table)), request, root / "corpus.zarr", SerialExecutor())
         corpus = TableCorpus.open(str(root / "corpus.zarr"))
-        train, layout = SnapshotSet(corpus.path, corpus.select("train/*"), corpus.layout), corpus.layout
+        train, layout = SnapshotSet(corpus.path, corpus.select("train/*"), corpus.layout, corpus.files), corpus.layout
         settings: dict[str, Any] = {"prune": 0.8, "seed": 0}
         settings |= {"cutoff": 0.1, "strata": 12, "redistribute": True} if method == "ccs" else {}
         place = {"root": root / "artifacts", "executor": SerialExecutor()}

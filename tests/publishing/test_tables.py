@@ -27,6 +27,7 @@ from coreset.errors import DataError
 from coreset.publication import publish
 from coreset.publishing.tables import TableDataset
 from coreset.publishing.verify import verify
+from coreset.report.quantity import ERROR_RATE
 from coreset.stages.importing import import_index
 
 Picture = Callable[[Path], dict[str, bytes | None]]
@@ -194,8 +195,8 @@ def test_the_card_shows_the_figures_of_the_summary_and_its_pictures(table_run: P
     summary = json.loads((table_run / "summary.json").read_bytes())
     assert json.loads((published_table / "summary.json").read_bytes()) == summary
     for evaluated in summary["evaluation"]["held-out"].values():
-        for name in ("nrmse", "error_rate"):
-            assert f"{100 * evaluated['figures'][name]['value']:.3f}" in card
+        assert f"{100 * evaluated['figures']['nrmse']['value']:.3f}" in card
+        assert ERROR_RATE.text(evaluated["figures"]["error_rate"]) in card
     for covered in summary["coverage"].values():
         assert f"{covered['auc']:.4f}" in card
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", card)

@@ -56,7 +56,7 @@ def test_a_tables_page_speaks_of_rows_alone(evidence: Evidence, table_sample: An
     for words in (
         "12,000 training rows of 30 groups",
         "random rows",
-        "random shards",
+        "random groups",
         "rows kept",
         "share of rows pruned",
         "held-out (1,500 rows, 5 groups)",
@@ -125,7 +125,7 @@ def test_the_terminal_speaks_of_rows_within_eighty_columns(task: str, table_samp
     assert "…" not in text
     assert max(map(len, text.split("\n"))) <= 80
     rows = {line.strip().split("  ")[0]: line.split() for line in text.split("coverage")[0].split("\n")}
-    assert rows["random shards"][2:4] == ["2,400", "80.0%"]
+    assert rows["random groups"][2:4] == ["2,400", "80.0%"]
     assert ("18.0" in rows["GraNd"]) == (task == "classification")
 
 
