@@ -95,10 +95,11 @@ def ro_crate(
         "hasPart": [{"@id": each["@id"]} for each in parts],
         "license": {"@id": metadata.licence_url} if metadata.license else f"The licence is {NOT_STATED}.",
         "creditText": told["citation"],
-        "mentions": [{"@id": "#made"}],
+        "mentions": {"@id": "#made"},
     }
     if people:
-        root["author"] = [{"@id": each["@id"]} for each in people]
+        authors = [{"@id": each["@id"]} for each in people]
+        root["author"] = authors if len(authors) > 1 else authors[0]
     if metadata.doi:
         root["identifier"] = f"https://doi.org/{metadata.doi}"
     if metadata.homepage:
@@ -119,7 +120,7 @@ def ro_crate(
         "about": {"@id": "./"},
     }
     graph = [described, root, *(licence if metadata.license else []), *people, *programs, action]
-    return {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": [*graph, *parts]}
+    return {"@context": ["https://w3id.org/ro/crate/1.1/context", _OTHER_TERMS], "@graph": [*graph, *parts]}
 
 
 def _crate_author(number: int, author: Author) -> dict[str, Any]:
@@ -134,6 +135,9 @@ def _crate_author(number: int, author: Author) -> dict[str, Any]:
     return made | ({"affiliation": author.affiliation} if author.affiliation else {})
 
 
+_OTHER_TERMS = {"creditText": "https://schema.org/creditText", "sha256": "https://schema.org/sha256"}
+"""What a crate says that the context of RO-Crate 1.1 does not name."""
+
 _ENCODINGS = {
     ".parquet": "application/vnd.apache.parquet",
     ".md": "text/markdown",
@@ -141,11 +145,12 @@ _ENCODINGS = {
     ".yaml": "application/yaml",
     ".svg": "image/svg+xml",
     ".cff": "application/yaml",
+    "SHA256SUMS": "text/plain",
 }
 
 
 def _crate_file(name: str, stated: Mapping[str, Any]) -> dict[str, Any]:
-    suffix = name[name.rfind(".") :] if "." in name else ""
+    suffix = name[name.rfind(".") :] if "." in name else name
     made = {
         "@id": name,
         "@type": "File",

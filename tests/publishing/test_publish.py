@@ -180,6 +180,17 @@ def test_the_citation_file_has_what_its_format_requires(published: Path) -> None
     assert (found["license"], found["doi"]) == ("CC-BY-4.0", "10.5281/zenodo.1234")
 
 
+def test_every_term_of_the_crate_is_defined(published: Path) -> None:
+    """By the context of RO-Crate 1.1, of which these are some of the terms, or by the crate itself: else it is void."""
+    known = {"about", "affiliation", "author", "conformsTo", "contentSize", "datePublished", "description", "url"}
+    known |= {"encodingFormat", "familyName", "givenName", "hasPart", "identifier", "instrument", "keywords", "license"}
+    known |= {"mentions", "name", "result", "softwareVersion", "version"}
+    crate = json.loads((published / "ro-crate-metadata.json").read_bytes())
+    address, others = crate["@context"]
+    assert address == "https://w3id.org/ro/crate/1.1/context"
+    assert {key for each in crate["@graph"] for key in each} <= known | set(others) | {"@id", "@type"}
+
+
 def test_every_reference_of_the_crate_leads_somewhere(published: Path) -> None:
     crate = json.loads((published / "ro-crate-metadata.json").read_bytes())
     entities = {each["@id"]: each for each in crate["@graph"]}
