@@ -49,6 +49,7 @@ def _told(points: PointSet, name: str, plain: bool) -> dict[str, Any]:
         "name": name,
         "kind": points.kind,
         "member_kind": points.member_kind,
+        "group_kind": points.group_kind,
         "digest": points.digest,
         "points": points.points,
         "members": len(points.members),

@@ -136,7 +136,8 @@ def _ask(audit: Audit, queries: int, probes: Asked, sample: Asked, materialize: 
 def _expect_neighbours(audit: Audit, nearby: Nearby) -> None:
     if not np.isfinite(nearby.by_level.min(axis=0)).all():
         raise RequestError(
-            f"{audit.corpus.path}: expected points beside those of any one trajectory, found none; give --against."
+            f"{audit.corpus.path}: expected points beside those of any one {audit.corpus.group_kind}, found none; give "
+            "--against."
         )
 
 

@@ -66,6 +66,11 @@ class PointSet(ABC):
         return "snapshot"
 
     @property
+    def group_kind(self) -> str:
+        """What members that are not independent of each other are called together."""
+        return "group" if self.kind == "table" else "trajectory"
+
+    @property
     @abstractmethod
     def digest(self) -> str:
         """Of names and content of all members; no path enters."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from coreset.report.figure import Section, Table, rounded
 from coreset.report.figures import audit_coverage, audit_gaps, audit_parts, audit_redundancy
-from coreset.report.figures.audit_coverage import share
+from coreset.report.figures.audit_coverage import plural, share
 from coreset.report.figures.headline import Tile
 from coreset.report.page import render
 
@@ -87,7 +87,7 @@ def _sentences(figures: Mapping[str, Any]) -> list[str]:
     what = f"“{figures['name']}” has {corpus['points']:,} points of {_members(corpus)}."
     seen = {
         "nothing": f"A point of “{reference['name']}” ({reference['points']:,} points)" if reference else "",
-        "trajectory": "Each of its points, looking at the other trajectories only,",
+        "trajectory": f"Each of its points, looking at the other {plural(corpus['group_kind'])} only,",
         "point": "Each of its points, looking at all others,",
     }[figures["left_out"]]
     found = [what, f"{seen} finds its nearest point at {area['auc']:.4g}{unit} on average (AUC_pr)."]
@@ -110,7 +110,7 @@ def _sentences(figures: Mapping[str, Any]) -> list[str]:
         shared = _count(len(members["in_reference"]), corpus["member_kind"])
         found.append(f"{shared} stand in the reference too.")
     if (dropped := figures["dropped"]) and (parts := dropped["reach"][-1]["parts"]):
-        could = f"{parts:,} of its {dropped['parts']:,} {audit_parts.plural(dropped['kind'])}"
+        could = f"{parts:,} of its {dropped['parts']:,} {plural(dropped['kind'])}"
         found.append(f"{could} could be left out whole and 99% of the coverage would stay.")
     if regions := figures["uncovered"]["regions"]:
         found.append(f"Least covered is {audit_gaps.place(regions[0], corpus['unit'])}.")
@@ -138,7 +138,9 @@ def _points(row: Mapping[str, Any]) -> str:
 
 def _members(corpus: Mapping[str, Any]) -> str:
     told = _count(corpus["members"], corpus["member_kind"])
-    return told if corpus["groups"] is None else f"{told} and {_count(corpus['groups'], 'trajectory', 'trajectories')}"
+    if corpus["groups"] is None:
+        return told
+    return f"{told} and {_count(corpus['groups'], corpus['group_kind'], plural(corpus['group_kind']))}"
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -44,13 +44,16 @@ class Labelling:
 
 
 def labellings(points: PointSet) -> list[Labelling]:
-    """By member, trajectory, temperature and composition, as far as members have them and differ in them."""
+    """By member, trajectory or group, temperature and composition, as far as members have them and differ in them."""
     values: dict[str, list[str | None]] = {points.member_kind: [member.name for member in points.members]}
     if points.groups is not None:
-        values["trajectory"] = [member.group for member in points.members]
+        values[points.group_kind] = [member.group for member in points.members]
     for kind in sorted({kind for member in points.members for kind in member.labels}):
         values[kind] = [member.labels.get(kind) for member in points.members]
     found = list[Labelling]()
+    values = dict(
+        sorted(values.items(), key=lambda item: item[0] == "shard")
+    )  # of two that are one the group tells more
     for kind, of_member in values.items():
         names = list(dict.fromkeys(str(value) for value in of_member))
         number = {name: i for i, name in enumerate(names)}

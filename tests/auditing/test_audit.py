@@ -165,6 +165,7 @@ def test_a_table_against_itself_leaves_each_point_out(tables: tuple[Path, Path],
     assert near["low"] < near["share"] < near["high"]
 
 
+@pytest.mark.usefixtures("with_page")
 def test_an_ingested_table_is_audited_by_its_groups_and_features(tmp_path: Path) -> None:
     rows, day = cloud(400, 3, 0), np.repeat([f"day-{i}" for i in range(8)], 50)
     rows[day == "day-3"] += 9
@@ -180,6 +181,11 @@ def test_an_ingested_table_is_audited_by_its_groups_and_features(tmp_path: Path)
     assert found["left_out"] == "trajectory"
     assert found["coverage"]["auc"] == pytest.approx(apart.min(axis=1).mean(), rel=1e-9)
     assert found["uncovered"]["members"][0]["group"].endswith("day-3")
+    assert set(found["contribution"]) == {"group"}  # each is one shard here, which would tell the same
+    assert (found["dropped"]["kind"], found["dropped"]["parts"]) == ("group", 8)
+    page = (tmp_path / "out/audit.html").read_text()
+    assert "8 groups" in page
+    assert "trajector" not in page.lower()
 
 
 def test_subsets_halve_and_reach_what_brute_force_says(tables: tuple[Path, Path], tmp_path: Path) -> None:

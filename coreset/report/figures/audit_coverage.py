@@ -13,6 +13,11 @@ def share(value: float, digits: int = 2) -> str:
     return percent(float(f"{value:.{digits}g}"))
 
 
+def plural(kind: str) -> str:
+    """Of what parts are called."""
+    return f"{kind.removesuffix('y')}ies" if kind.endswith("y") else f"{kind}s"
+
+
 def unit_of(figures: Mapping[str, Any]) -> str:
     """Of distances, with a space before it."""
     unit = figures["corpus"]["unit"]
@@ -29,7 +34,8 @@ def section(figures: dict[str, Any]) -> Section:
     """AUC_pr and the p–r curve."""
     seen = {
         "nothing": "Queries are points of the reference; one that the corpus holds too has distance 0.",
-        "trajectory": "Queries are points of the corpus itself; none counts the points of its own trajectory.",
+        "trajectory": "Queries are points of the corpus itself; none counts the points of its own "
+        f"{figures['corpus']['group_kind']}.",
         "point": "Queries are points of the corpus itself; none counts itself.",
     }[figures["left_out"]]
     return Section(
@@ -100,7 +106,8 @@ def _areas(figures: dict[str, Any]) -> Table:
     return Table(
         "areas",
         f"AUC_pr{',' + unit_of(figures) if unit_of(figures) else ''}",
-        f"{told}Intervals of 95% are over trajectories, or over queries where there are none; the difference, the "
+        f"{told}Intervals of 95% are over {plural(figures['corpus']['group_kind'])}, or "
+        "over queries where there are none; the difference, the "
         f"corpus less the peer, is paired query by query. {area['queries']:,} queries.{sampled}",
         figures["command"],
         ("points", "number", "AUC_pr", "95% interval", "difference", "verdict"),

@@ -7,19 +7,14 @@ from typing import Any
 import plotly.graph_objects as go
 
 from coreset.report.figure import SEQUENCE, Choice, Figure, Section, Table, percent, plot, significant
-from coreset.report.figures.audit_coverage import share
+from coreset.report.figures.audit_coverage import plural, share
 
-ORDER = ("snapshot", "shard", "file", "trajectory", "temperature", "composition")
+ORDER = ("snapshot", "shard", "file", "trajectory", "group", "temperature", "composition")
 """In which order parts of different kinds are offered."""
 BARS = 40
 """Labels of one kind that are drawn: of more, those that add the most and the least."""
 NAMES = 12
 """Parts that a row of the table names."""
-
-
-def plural(kind: str) -> str:
-    """Of what parts are called."""
-    return f"{kind.removesuffix('y')}ies" if kind.endswith("y") else f"{kind}s"
 
 
 def section(figures: dict[str, Any]) -> Section:
