@@ -94,12 +94,8 @@ def ingest_table(table: Table, request: Request, destination: Path, executor: Ex
     ]
     if plan.key is not None:
         _expect_distinct(table.path, plan.key, shards, executor)
-    files = {block.name.rpartition("#")[0]: block.start - block.first for block in reversed(table.blocks)}
-    return (
-        finish_table(destination, shards, layout, sorted(files.items(), key=lambda file: file[1])),
-        layout,
-        len(shards),
-    )
+    files = {block.name.rpartition("#")[0]: block.start - block.first for block in table.blocks}
+    return finish_table(destination, shards, layout, list(files.items())), layout, len(shards)
 
 
 def _is_ours(folder: Path) -> bool:
@@ -247,15 +243,14 @@ class _Stretch:
 
     def write(self) -> None:
         """Writes a shard for each label that a row has."""
-        label = self.label[: self.filled]
-        order = np.argsort(label, kind="stable")
-        for label_, code in self.codes.items():
-            chosen = order[slice(*np.searchsorted(label[order], [code, code + 1]))]
+        order = np.argsort(self.label[: self.filled], kind="stable")
+        borders = np.searchsorted(self.label[order], np.arange(len(self.codes) + 1))
+        for label, code in self.codes.items():
+            chosen = order[borders[code] : borders[code + 1]]
             if len(chosen):
-                role, group = self.roles[label_], label_[1]
-                rows = Rows(
-                    self.start + chosen, self.values[chosen], None if self.plan.key is None else self.keys[chosen]
-                )
+                role, group = self.roles[label], label[1]
+                keys = None if self.plan.key is None else self.keys[chosen]
+                rows = Rows(self.start + chosen, self.values[chosen], keys)
                 # The same fold of two roles is no group of both.
                 named = group if self.plan.group is not None else f"{role}/{group}"
                 write_shard(self.destination, _path(role, group, self.start // self.plan.stretch), named, rows)
