@@ -12,9 +12,9 @@ A message is one short paragraph: the place (file and line, or key), what was ex
 """
 
 
-def brief(error: Exception) -> str:
-    """What an exception of another library says, on one line of at most 200 characters, to be quoted in a message."""
-    return " ".join(str(error).split())[:200]
+def brief(told: object) -> str:
+    """What another library's exception or a file says, on one line of at most 200 characters, to be quoted."""
+    return " ".join(str(told).split())[:200]
 
 
 class CoresetError(Exception):

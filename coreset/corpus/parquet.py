@@ -124,4 +124,4 @@ def footer(path: Path) -> pq.FileMetaData:
 
 
 def _listed(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name[:40]} ({field.type})" for field in schema)[:400]
+    return brief(", ".join(f"{field.name[:40]} ({field.type})" for field in schema))

@@ -133,7 +133,7 @@ def _parquet(path: Path) -> tuple[int, _Reader]:
         raise RequestError(f"{path}: expected a Parquet file, found one that cannot be read ({told}).") from None
     if COLUMN not in names or rows == 0:
         raise RequestError(
-            f"{path}: expected rows with a column {COLUMN!r}, found {rows} rows, columns {', '.join(names)[:200]}."
+            f"{path}: expected rows with a column {COLUMN!r}, found {rows} rows, columns {brief(', '.join(names))}."
         )
     # Before a value is looked at: those of some extension types, such as Ray's of Python objects, are pickles.
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):

@@ -98,7 +98,7 @@ class Table:
         """
         for pattern in patterns:
             if not any(fnmatch.fnmatchcase(column.name, pattern) for column in self.columns):
-                names = ", ".join(column.name for column in self.columns)[:300]
+                names = brief(", ".join(column.name for column in self.columns))
                 raise RequestError(f"{self.path}: expected a column {pattern!r}, found {names}.")
         found = tuple(
             column for column in self.columns if any(fnmatch.fnmatchcase(column.name, each) for each in patterns)

@@ -21,7 +21,7 @@ from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
 from coreset.corpus.table_corpus import TableCorpus, is_table_corpus
-from coreset.errors import DataError, RequestError
+from coreset.errors import DataError, RequestError, brief
 from coreset.methods import Selected
 from coreset.publishing.card import dataset_card
 from coreset.publishing.dataset import open_dataset
@@ -44,7 +44,7 @@ def read_listing(path: Path, corpus: Corpus) -> Listing:
     keys = [name for name in _NAMES if name in names]
     if not keys or "index" not in names:
         raise RequestError(
-            f"{path}: expected the columns `index`, and `digest` or `snapshot`, found {', '.join(names)[:200]}."
+            f"{path}: expected the columns `index`, and `digest` or `snapshot`, found {brief(', '.join(names))}."
         )
     columns = [name for name in (*_NAMES, "index", *IMPORTANCE) if name in names]
     by_digest = {snapshot.digest: snapshot for snapshot in corpus.snapshots}

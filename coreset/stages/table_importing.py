@@ -155,8 +155,8 @@ def read_row_listing(path: Path, index: Path, corpus: TableCorpus) -> Listing:
     def file_of(row: dict[str, Any]) -> str:
         if row["file"] not in files:
             raise RequestError(
-                f"{index}: expected rows of {', '.join(sorted(files))[:200]}, found some of {row['file'][:80]!r}; give "
-                "the table that they were selected from."
+                f"{index}: expected rows of {brief(', '.join(sorted(files)))}, found some of {row['file'][:80]!r}; "
+                "give the table that they were selected from."
             )
         return str(row["file"])
 
@@ -199,7 +199,7 @@ def _placed(piece: pa.Table, files: Sequence[str], index: Path) -> pa.Table:
         names = ["row" if name == "index" else name for name in names]
     if "row" not in names or ("file" not in names and len(files) > 1):
         wanted = "`row`, and `file`" if len(files) > 1 else "`row`"
-        raise RequestError(f"{index}: expected the column {wanted}, found {', '.join(piece.column_names)[:200]}.")
+        raise RequestError(f"{index}: expected the column {wanted}, found {brief(', '.join(piece.column_names))}.")
     table = piece.rename_columns(names)
     return table if "file" in names else table.append_column("file", pa.repeat(pa.scalar(files[0]), len(table)))
 

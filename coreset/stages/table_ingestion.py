@@ -26,7 +26,7 @@ from coreset.corpus.table_corpus import (
     written_shard,
 )
 from coreset.corpus.tables import Block, Table, side_by_side
-from coreset.errors import DataError, RequestError
+from coreset.errors import DataError, RequestError, brief
 from coreset.numerics.keys import keys_at, stream
 from coreset.stages.table_request import Label, Plan, Request, coded, expanded, planned
 
@@ -139,7 +139,7 @@ def _roles(path: str, seen: _Seen, request: Request) -> dict[Label, str]:
     labels = sorted({label for _, label in seen.counts})
     if request.split is not None:
         if "train" not in {role for role, _ in labels}:
-            found = ", ".join(sorted({role for role, _ in labels}))[:200]
+            found = brief(", ".join(sorted({role for role, _ in labels})))
             raise RequestError(f"{path}: {request.split!r}: expected rows of the role 'train', found {found}.")
         return {label: label[0] for label in labels}
     groups = sorted({group for _, group in labels}, key=_hashed)
