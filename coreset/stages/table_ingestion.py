@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
@@ -18,10 +18,7 @@ from coreset.artifacts.stage import Context, Part
 from coreset.corpus.table_corpus import (
     Layout,
     Rows,
-    TableShard,
     finish_table,
-    read_keys,
-    read_rows,
     write_shard,
     written_shard,
 )
@@ -61,7 +58,7 @@ def ingest_table(table: Table, request: Request, destination: Path, executor: Ex
 
     A shard that stands already is kept. Raises RequestError for columns that are not there or of another kind, and for
     roles without `train`; DataError for a row that has no value or one that is not finite, and for a key that two rows
-    have.
+    have, before anything is written.
     """
     plan = planned(table, request)
     if destination.exists() and (not destination.is_dir() or not _is_ours(destination)):
@@ -74,6 +71,7 @@ def ingest_table(table: Table, request: Request, destination: Path, executor: Ex
             "--task regression, or another target."
         )
     roles = _roles(table.path, seen, request)
+    _expect_distinct(plan, executor)
     layout = Layout(
         tuple(expanded(table, plan.features)),
         tuple(expanded(table, plan.targets)),
@@ -92,8 +90,6 @@ def ingest_table(table: Table, request: Request, destination: Path, executor: Ex
         written_shard(destination, _path(roles[label], label[1], stretch), rows)
         for (stretch, label), rows in sorted(seen.counts.items())
     ]
-    if plan.key is not None:
-        _expect_distinct(table.path, plan.key, shards, executor)
     files = {block.name.rpartition("#")[0]: block.start - block.first for block in table.blocks}
     return finish_table(destination, shards, layout, list(files.items())), layout, len(shards)
 
@@ -257,25 +253,33 @@ class _Stretch:
         self.codes, self.filled = {}, 0
 
 
-def _expect_distinct(path: str, key: str, shards: Sequence[TableShard], executor: Executor) -> None:
+def _expect_distinct(plan: Plan, executor: Executor) -> None:
     """Raises DataError where two rows have one key, for a random draw could not tell them apart."""
-    buckets = -(-sum(shard.points for shard in shards) // KEYS)
-    twice = executor.scan(partial(_twice, shards, buckets), range(buckets), max)
+    if plan.key is None:
+        return
+    buckets = -(-plan.table.rows // KEYS)
+    twice = executor.scan(partial(_twice, plan, buckets), range(buckets), max)
     if twice >= 0:
-        held = ((read_keys(shard, 0, shard.points), read_rows(shard, 0, shard.points)) for shard in shards)
-        rows = sorted(int(row) for keys, numbers in held for row in numbers[keys == twice])
+        rows = [number + int(at) for number, keys in _keys(plan) for at in np.flatnonzero(keys == twice)]
         raise DataError(
-            f"{path}: column {key!r}: expected another key for every row, found that of row {rows[0]} again in row "
-            f"{rows[1]}; drop one of them, or name another column, or none."
+            f"{plan.table.path}: column {plan.key!r}: expected another key for every row, found that of row {rows[0]} "
+            f"again in row {rows[1]}; drop one of them, or name another column, or none."
         )
 
 
-def _twice(shards: Sequence[TableShard], buckets: int, bucket: int) -> int:
+def _twice(plan: Plan, buckets: int, bucket: int) -> int:
     """The greatest key that two rows have, of those in one of the buckets; −1 if there is none."""
-    found = [np.empty(0, np.int64)]
-    for shard in shards:
-        held = read_keys(shard, 0, shard.points)
-        found.append(held[keys_at(stream(0, b"keys"), held) % np.uint64(buckets) == bucket])
+    found = [keys[keys_at(stream(0, b"keys"), keys) % np.uint64(buckets) == bucket] for _, keys in _keys(plan)]
     ordered = np.sort(np.concatenate(found))
     equal = ordered[1:][ordered[1:] == ordered[:-1]]
     return int(equal[-1]) if len(equal) else -1
+
+
+def _keys(plan: Plan) -> Iterator[tuple[int, np.ndarray]]:
+    """The keys of all rows, piece by piece, with the number of each piece's first row."""
+    assert plan.key is not None
+    for block in plan.table.blocks:
+        first = 0
+        for piece in plan.table.pieces(block, [plan.key]):
+            yield block.start + first, plan.keys_of(piece, block, first)
+            first += len(piece[plan.key])

@@ -133,7 +133,7 @@ def test_a_key_that_two_rows_have_is_refused(tmp_path: Path, text: bool, buckets
     pq.write_table(pa.table({**COLUMNS, "id": keys}), tmp_path / "t.parquet", row_group_size=100)
     with pytest.raises(DataError, match=r"column 'id': .* found that of row 12 again in row 871"):
         ingest(tmp_path / "t.parquet", tmp_path / "c", Request(("y",), features=("a",), key="id"))
-    assert not (tmp_path / "c" / METADATA).exists()
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_key_that_is_no_id_is_named(tmp_path: Path) -> None:
