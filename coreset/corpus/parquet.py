@@ -80,9 +80,10 @@ def read_parquet(
         if not any(found.equals(schema) for schema in schemas):
             raise DataError(f"{path}: expected the columns {_listed(schemas[0])}, found {_listed(found)}.")
         with pq.ParquetFile(path, read_dictionary=list(dictionary)) as file:
-            which = range(file.num_row_groups) if groups is None else groups
+            sizes = row_groups(file.metadata)
+            which = range(len(sizes)) if groups is None else groups
             table = file.read_row_groups(which, columns=columns, use_threads=False)
-            rows = sum(file.metadata.row_group(group).num_rows for group in which)
+            rows = sum(sizes[group] for group in which)
         table.validate(full=True)
         if len(table) != rows:
             raise pa.ArrowInvalid(f"{len(table)} of {rows} rows")
@@ -95,6 +96,14 @@ def read_parquet(
         if name not in nullable and column.null_count:
             raise DataError(f"{path}: expected a value of {name!r} in every row, found {column.null_count} without.")
     return table
+
+
+def row_groups(metadata: pq.FileMetaData) -> list[int]:
+    """Rows of each row group. Raises ArrowInvalid where they do not add up: a damaged footer has lost some."""
+    sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+    if sum(sizes) != metadata.num_rows:
+        raise pa.ArrowInvalid(f"{sum(sizes)} of {metadata.num_rows} rows in {len(sizes)} row groups")
+    return sizes
 
 
 def batches(

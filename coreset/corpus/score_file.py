@@ -15,7 +15,7 @@ import zarr
 
 from coreset.corpus.chunks import expect_chunks
 from coreset.corpus.npy import read_npy_header
-from coreset.corpus.parquet import batches
+from coreset.corpus.parquet import batches, row_groups
 from coreset.corpus.table_set import checksum
 from coreset.errors import DataError, RequestError, brief
 from coreset.methods.select import EXACT, PIECE
@@ -126,7 +126,7 @@ def _npy(path: Path) -> tuple[int, _Reader]:
 def _parquet(path: Path) -> tuple[int, _Reader]:
     try:
         with pq.ParquetFile(path) as file:
-            names, rows = file.schema_arrow.names, file.metadata.num_rows
+            names, rows = file.schema_arrow.names, sum(row_groups(file.metadata))
             kind = file.schema_arrow.field(COLUMN).type if COLUMN in names else None
     except (pa.ArrowException, OSError, ValueError) as error:
         told = brief(error)

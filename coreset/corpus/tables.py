@@ -27,6 +27,7 @@ from jaxtyping import Float32
 
 from coreset.corpus.chunks import expect_chunks
 from coreset.corpus.npy import NpyHeader, read_npy_header
+from coreset.corpus.parquet import row_groups
 from coreset.corpus.remote import open_store, patiently
 from coreset.corpus.store import expect_no_failure_of_the_system
 from coreset.errors import CoresetError, DataError, RequestError, brief
@@ -230,7 +231,7 @@ def _parquet(path: str, files: list[str]) -> Table:
         try:
             with _opened(file) as opened, pq.ParquetFile(opened) as parquet:
                 found = tuple(filter(None, map(_of_arrow, parquet.schema_arrow)))
-                groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+                groups = row_groups(parquet.metadata)
         except _UNREADABLE as error:
             raise RequestError(f"{file}: expected a Parquet file, found none ({brief(error)}).") from None
         if blocks and found != columns:

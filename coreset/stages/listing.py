@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coreset.corpus.parquet import batches
+from coreset.corpus.parquet import batches, row_groups
 from coreset.errors import CoresetError, DataError, RequestError, brief
 from coreset.methods import Selected
 from coreset.publishing.dataset import open_dataset
@@ -86,7 +86,11 @@ def look_through(
     listing = Listing(path, place, tuple(columns), {}, 0)
     found: dict[str, list[int]] = {}
     rows = 0
-    for group in range(pq.read_metadata(path).num_row_groups):
+    try:
+        groups_of_file = range(len(row_groups(pq.read_metadata(path))))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{place}: cannot be read ({brief(error)}); copy it again.") from None
+    for group in groups_of_file:
         for table in listing.tables([group], [*keys, number]):
             _expect_values(table, place)
             rows += len(table)

@@ -20,7 +20,7 @@ from coreset.artifacts.stage import Context, FindShard, Part, Stage
 from coreset.atomic import TEMPORARY, canonical_json, parse_json, sha256_file
 from coreset.corpus.kept import batches_of
 from coreset.corpus.npy import read_npy_header
-from coreset.corpus.parquet import batches
+from coreset.corpus.parquet import batches, row_groups
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.table_corpus import TableCorpus, TableShard, read_rows
 from coreset.errors import CoresetError, DataError, RequestError, brief
@@ -221,6 +221,6 @@ def _pieces(index: Path) -> Iterator[pa.Table]:
                 yield pa.table({"row": np.frombuffer(content, header.dtype).astype(np.int64)})
     else:
         with pq.ParquetFile(index, page_checksum_verification=True) as file:
-            for group in range(file.num_row_groups):
+            for group in range(len(row_groups(file.metadata))):
                 for batch in batches(file, group, _PIECE):
                     yield pa.Table.from_batches([batch])

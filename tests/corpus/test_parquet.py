@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from coreset.corpus.parquet import batches, read_parquet
+from coreset.corpus.parquet import batches, read_parquet, row_groups
 from coreset.corpus.score_file import open_scores
-from coreset.errors import DataError
+from coreset.corpus.tables import open_table
+from coreset.errors import CoresetError, DataError
 
 SCHEMA = pa.schema([("score", pa.float64())])
 ROWS = 400
@@ -37,6 +38,40 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             path.unlink()
     assert found
     return found
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Files with one flipped bit in the footer, whose row groups have not the rows that the file is to have."""
+    folder = tmp_path_factory.mktemp("lost")
+    pq.write_table(pa.table({"score": np.arange(ROWS) % 7.0}, SCHEMA), folder / "good.parquet", row_group_size=100)
+    good, found = (folder / "good.parquet").read_bytes(), []
+    size = int.from_bytes(good[-8:-4], "little")
+    for bit in range(8 * (len(good) - 8 - size), 8 * (len(good) - 8)):
+        content = bytearray(good)
+        content[bit // 8] ^= 1 << bit % 8
+        try:
+            metadata = pq.read_metadata(pa.BufferReader(bytes(content)))
+            rows = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+        except (pa.ArrowException, OSError, ValueError):
+            continue
+        if rows != metadata.num_rows:
+            found.append(folder / f"{bit}.parquet")
+            found[-1].write_bytes(content)
+    assert found
+    return found
+
+
+def test_row_groups_that_are_lost_are_missed(lost: list[Path]) -> None:
+    for path in lost:
+        with pytest.raises(pa.ArrowInvalid, match="rows in [0-9]+ row groups"):
+            row_groups(pq.read_metadata(path))
+        with pytest.raises(CoresetError, match=path.name):
+            read_parquet(path, SCHEMA, nullable=())
+        with pytest.raises(CoresetError, match=path.name):
+            open_scores(path)
+        with pytest.raises(CoresetError, match=path.name):
+            open_table(str(path))
 
 
 def test_batches_that_end_early_are_told(short: list[Path]) -> None:
