@@ -44,7 +44,22 @@ def test_a_cube_of_quantum_espresso_is_its_own_density(read_one, data, assert_sa
     assert_same(cube, ours, 5.1e-5)  # five digits
 
 
-def test_a_cube_of_ase_as_gpaw_writes_it(read_one, alh, assert_same, tmp_path):
+def test_a_cube_of_gpaw_holds_all_electrons(read_one, data):
+    """Compared with ASE's reader: positions in ångström, values as they stand."""
+    cube = pytest.importorskip("ase.io.cube")
+    from ase.units import Bohr
+
+    snapshot, density = read_one(data / "gpaw" / "alh.cube.gz")
+    with gzip.open(data / "gpaw" / "alh.cube.gz", "rt") as file:
+        expected = cube.read_cube(file)
+    assert snapshot.numbers.tolist() == expected["atoms"].numbers.tolist() == [13, 1]
+    assert snapshot.electrons == 14
+    np.testing.assert_allclose(snapshot.cell * Bohr, expected["atoms"].cell, atol=1e-5)
+    np.testing.assert_allclose(snapshot.positions * Bohr, expected["atoms"].positions, atol=1e-5)
+    np.testing.assert_array_equal(density.reshape(snapshot.grid), expected["data"].astype(np.float32))
+
+
+def test_a_cube_as_ase_writes_it(read_one, alh, assert_same, tmp_path):
     io = pytest.importorskip("ase.io")
     ase = pytest.importorskip("ase")
     from ase.units import Bohr

@@ -33,7 +33,7 @@ def mixture(data, write_chgcar, tmp_path):
 NAMES = [
     *("real/abinit/alh-spin_DEN", "real/abinit/alh_DEN", "real/espresso/alh", "real/espresso/alh-gamma"),
     *("real/espresso/alh-gamma.save/charge-density", "real/espresso/alh.save/charge-density", "real/espresso/h-spin"),
-    *("real/espresso/h-spin.save/charge-density", "real/mala/Be_snapshot0.dens"),
+    *("real/espresso/h-spin.save/charge-density", "real/gpaw/alh", "real/mala/Be_snapshot0.dens"),
 ]
 
 
