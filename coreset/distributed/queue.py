@@ -122,9 +122,16 @@ class Queue:
             taken.life = life
             taken.attempts += 1
             if taken.attempts == _ATTEMPTS:
-                why = taken.trouble or "a worker died"
-                self._failure = WorkError(f"{taken.part.name}: begun {_ATTEMPTS} times, and ended by this: {why}")
+                self._failure = self._given_up()
         self._changed.notify_all()
+
+    def _given_up(self) -> WorkError:
+        """Names the part that told what it died of; else all that were begun as often, for any may be the one."""
+        often = [each for each in self._taken.values() if each.attempts >= _ATTEMPTS - 1]  # some are yet to be counted
+        suspects = [each for each in often if each.trouble] or often
+        names = ", ".join(sorted(each.part.name for each in suspects))
+        why = suspects[0].trouble or "a worker died"
+        return WorkError(f"{names}: begun {_ATTEMPTS} times, and ended by this: {why}")
 
     def _next(self, team: int, rank: int, life: str, finished: int | None) -> Taken | None:
         if rank == 0 and team not in self._taken and self._waiting:

@@ -253,11 +253,15 @@ def test_a_failure_ends_the_other_trainings_in_their_middle(ray_executor: RayExe
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize(("fail", "why"), [("kill", "a worker died"), ("bug", "ZeroDivisionError: a bug")])
+@pytest.mark.parametrize(
+    ("fail", "names", "why"),
+    # A worker that is killed tells nothing: the other part is named too where it was under way each time.
+    [("kill", "(part-0, )?part-1", "a worker died"), ("bug", "part-1", "ZeroDivisionError: a bug")],
+)
 def test_a_part_whose_worker_dies_again_and_again_is_named_with_the_reason(
-    ray_executor: RayExecutor, tmp_path: Path, fail: str, why: str
+    ray_executor: RayExecutor, tmp_path: Path, fail: str, names: str, why: str
 ) -> None:
-    with pytest.raises(WorkError, match=rf"^part-1: begun 3 times, and ended by this: {why}$"):
+    with pytest.raises(WorkError, match=rf"^{names}: begun 3 times, and ended by this: {why}$"):
         materialize_all([Alone(fail=fail, count=2)], root=tmp_path, executor=ray_executor)
 
 
@@ -417,3 +421,22 @@ def test_a_group_that_lost_a_node_is_made_anew_as_large_as_the_others_have_room_
     RayExecutor(device="cpu")._train(lambda *_: None, [("x", Part(name)) for name in "abc"])
     assert made == [2, 1]
     assert ran == [["a", "b", "c"]] * 2
+
+
+@pytest.mark.parametrize(("told", "named"), [(None, "a, b"), (0, "a"), (1, "b")])
+def test_of_several_parts_that_were_under_way_each_time_the_one_that_told_why_is_named(
+    told: int | None, named: str
+) -> None:
+    async def drive() -> str:
+        queue = Queue()
+        await queue.offer(["work"], [("digest", Part(name)) for name in ("a", "b")])
+        for life in ("one", "two", "three", "four"):
+            for team in (1, 0) if life == "four" else (0, 1):  # whichever team is counted first
+                await queue.take(team, 0, life, None)
+                if team == told and life == "two":
+                    await queue.trouble(team, "ZeroDivisionError: a bug")
+        _, _, failure, _ = await queue.read(0.0)
+        return str(failure)
+
+    why = "a worker died" if told is None else "ZeroDivisionError: a bug"
+    assert asyncio.run(drive()) == f"{named}: begun 3 times, and ended by this: {why}"
