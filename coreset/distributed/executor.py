@@ -43,6 +43,7 @@ class RayExecutor(Executor):
         self._workers = workers
         self._started = False
         self._group: TrainGroup | None = None
+        self._left: list[TrainGroup] = []
         self._pool: list[Any] = []
         self._handed_out: list[str] = []
 
@@ -58,6 +59,8 @@ class RayExecutor(Executor):
             # Where somebody has ended Ray already there is nothing left to end, and asking would start it again.
             if ray.is_initialized() and (kind is None or issubclass(kind, Exception)):
                 self._end_group()
+                for group in self._left:
+                    group.close()
             ray.shutdown()
             self._started = False
             self._pool = []
@@ -236,6 +239,7 @@ class RayExecutor(Executor):
             self._group.run(work, parts, self.progress.advance)
         except NodeLost:
             # With as many ranks as the nodes that are left have room for; what is done already is not done again.
+            self._left.append(self._group)
             self._group = None
             self._train(work, parts)
 

@@ -43,6 +43,7 @@ class Queue:
         self._taken: dict[int, Taken] = {}
         self._read: dict[int, str] = {}
         self._nodes: dict[int, str] = {}
+        self._controllers: list[Any] = []
         self._numbers = 0
         self._total = 0.0
         self._failure: CoresetError | None = None
@@ -65,6 +66,14 @@ class Queue:
     async def nodes(self) -> dict[int, str]:
         """The node of every rank that has started."""
         return self._nodes
+
+    async def control(self, controller: Any) -> None:
+        """Tells which actor starts the ranks of the group, and starts them again."""
+        self._controllers.append(controller)
+
+    async def controllers(self) -> list[Any]:
+        """Those that have started: none or one."""
+        return self._controllers
 
     async def take(self, team: int, rank: int, life: str, finished: int | None) -> Taken | None:
         """The next part of one rank of a team; None where there will be none. `finished` is what it made last."""

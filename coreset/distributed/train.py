@@ -29,6 +29,8 @@ _LOOK = 0.5
 """Seconds between two looks at what is done."""
 _PATIENCE = 2.0
 """Seconds after which a rank that waits for its next part lets go of what it holds for it."""
+_ABORT = 5.0
+"""Seconds that Ray Train gets to give up; while it waits for a node it may not hear."""
 
 
 class NodeLost(Exception):
@@ -88,16 +90,31 @@ class TrainGroup:
         raise self._outcome[0] if self._outcome else WorkError("the workers ended before their work.")
 
     def close(self) -> None:
-        """Ends the workers, each after what it is at; those that ended by an error are gone already."""
+        """Ends the workers, each after what it is at; those that ended by an error are gone already.
+
+        A thread that outlives the connection to Ray would end the process in its middle, with status 1.
+        """
         import ray
 
         if self._thread.is_alive():
             ray.get(self._queue.close.remote())
-            # A group that lost a node may wait for another one for ever; what it holds ends with the run.
-            while self._thread.is_alive() and not self._lost_a_node():
-                self._thread.join(_LOOK)
-        if not self._thread.is_alive():
-            ray.kill(self._queue)
+        deaf = 0.0
+        while self._thread.is_alive():
+            if self._lost_a_node():
+                self._abort(by_force=deaf > _ABORT)
+                deaf += _LOOK
+            self._thread.join(_LOOK)
+        ray.kill(self._queue)
+
+    def _abort(self, by_force: bool = False) -> None:
+        """Ends Ray Train, which would wait for ever for a node that has room for a rank."""
+        import ray
+
+        for controller in ray.get(self._queue.controllers.remote()):
+            if by_force:
+                ray.kill(controller)
+            else:
+                controller.abort.remote()
 
     def _lost_a_node(self) -> bool:
         """Whether a node is gone that its ranks stand on, or were to stand on."""
@@ -111,8 +128,8 @@ class TrainGroup:
         import ray
 
         if self._lost_a_node():
-            # Ray Train would wait for another node for ever where the ranks do not fit on those that are left.
             ray.get(self._queue.close.remote())
+            self._abort()
             raise NodeLost
 
     def _fit(self) -> None:
@@ -136,12 +153,28 @@ class TrainGroup:
                     resources_per_worker=resources,
                     placement_strategy="SPREAD" if self._device == "cpu" else "PACK",
                 ),
-                run_config=RunConfig(storage_path=storage, failure_config=FailureConfig(max_failures=_FAILURES)),
+                run_config=RunConfig(
+                    storage_path=storage,
+                    failure_config=FailureConfig(max_failures=_FAILURES),
+                    callbacks=[_enrolling(self._queue)],
+                ),
             )
             try:
                 trainer.fit()
             except Exception as error:
                 self._outcome.append(error)
+
+
+def _enrolling(queue: Any) -> Any:
+    """What makes Ray Train's controller known to the queue; nothing else hands out a way to end it."""
+    import ray
+    from ray.train.v2._internal.execution.callback import ControllerCallback
+
+    class Enrolling(ControllerCallback):  # type: ignore[misc]
+        def after_controller_start(self, train_run_context: Any) -> None:
+            queue.control.remote(ray.get_runtime_context().current_actor)
+
+    return Enrolling()
 
 
 def _alive() -> dict[str, int]:

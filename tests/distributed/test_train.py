@@ -365,78 +365,66 @@ def test_every_rank_finds_room_in_the_memory_of_some_node(memories: list[int], r
 def test_a_group_whose_nodes_are_gone_takes_nothing_more(
     stand: dict[int, str], left: str, lost: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed: list[bool] = []
-    queue = SimpleNamespace(
-        nodes=SimpleNamespace(remote=lambda: stand), close=SimpleNamespace(remote=lambda: closed.append(True))
-    )
+    told: list[str] = []
     group = object.__new__(TrainGroup)
-    group.ranks, group._nodes, group._queue = 2, dict.fromkeys("abc", 1), queue
+    group.ranks, group._nodes, group._queue = 2, dict.fromkeys("abc", 1), _queue(stand, told)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda reference: reference))
     monkeypatch.setattr(train, "_alive", lambda: dict.fromkeys(left, 1))
     with pytest.raises(NodeLost) if lost else nullcontext():
         group._expect_its_nodes()
-    assert closed == [True] * lost
+    assert told == ["close", "abort"] * lost
 
 
-def test_the_end_of_a_group_that_lost_a_node_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its thread waits for Ray Train, and that for a node."""
+def _queue(stand: dict[int, str], told: list[str], abort: Callable[[], None] = lambda: None) -> Any:
+    """What a group sees of a queue whose ranks stand on these nodes; notes what it and Ray Train are told."""
+    controller = SimpleNamespace(abort=SimpleNamespace(remote=lambda: (told.append("abort"), abort())))
+    return SimpleNamespace(
+        nodes=SimpleNamespace(remote=lambda: stand),
+        close=SimpleNamespace(remote=lambda: told.append("close")),
+        controllers=SimpleNamespace(remote=lambda: [controller]),
+    )
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_group_that_lost_a_node_is_made_to_end_by_force_where_it_does_not_hear(
+    deaf: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     over = threading.Event()
     killed: list[Any] = []
-    queue = SimpleNamespace(
-        nodes=SimpleNamespace(remote=lambda: {0: "a", 1: "b"}), close=SimpleNamespace(remote=lambda: None)
-    )
     group = object.__new__(TrainGroup)
-    group.ranks, group._nodes, group._queue = 2, {"a": 1, "b": 1}, queue
+    group.ranks, group._nodes = 2, {"a": 1, "b": 1}
+    group._queue = _queue({0: "a", 1: "b"}, [], (lambda: None) if deaf else over.set)
+    (controller,) = group._queue.controllers.remote()
     group._thread = threading.Thread(target=over.wait, daemon=True)
     group._thread.start()
-    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda reference: reference, kill=killed.append))
+
+    def kill(actor: Any) -> None:
+        killed.append(actor)
+        over.set()
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=lambda reference: reference, kill=kill))
     monkeypatch.setattr(train, "_alive", lambda: {"a": 1})
+    monkeypatch.setattr(train, "_ABORT", 0.1)
     group.close()
+    assert not group._thread.is_alive()
+    assert killed == [controller] * deaf + [group._queue]
+
+
+@pytest.mark.ray
+def test_ray_train_that_waits_for_a_node_is_made_to_end_and_another_group_finds_room(
+    ray_executor: RayExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    materialize_all([Alone()], root=tmp_path, executor=ray_executor)
+    ray_executor._end_group()
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "_share", lambda memories, ranks: 2 * max(memories))
+        group = TrainGroup(1, 1, "cpu")
+    group._thread.join(5.0)
     assert group._thread.is_alive()
-    assert killed == []  # ranks that start again are told by it that there is nothing to do
-    over.set()
-    group._thread.join()
-    group.close()
-    assert killed == [queue]
-
-
-def test_a_group_that_lost_a_node_is_made_anew_as_large_as_the_others_have_room_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made: list[int] = []
-    ran: list[list[str]] = []
-
-    class Group:
-        def __init__(self, ranks: int, size: int, device: str) -> None:
-            made.append(ranks)
-
-        def run(self, work: Any, parts: Any, advance: Any) -> None:
-            ran.append([part.name for _, part in parts])
-            if len(made) == 1:
-                monkeypatch.setattr(RayExecutor, "workers", 1)
-                raise NodeLost
-
-    monkeypatch.setattr(train, "TrainGroup", Group)
-    monkeypatch.setattr(RayExecutor, "workers", 2)
-    RayExecutor(device="cpu")._train(lambda *_: None, [("x", Part(name)) for name in "abc"])
-    assert made == [2, 1]
-    assert ran == [["a", "b", "c"]] * 2
-
-
-@pytest.mark.parametrize(("told", "named"), [(None, "a, b"), (0, "a"), (1, "b")])
-def test_of_several_parts_that_were_under_way_each_time_the_one_that_told_why_is_named(
-    told: int | None, named: str
-) -> None:
-    async def drive() -> str:
-        queue = Queue()
-        await queue.offer(["work"], [("digest", Part(name)) for name in ("a", "b")])
-        for life in ("one", "two", "three", "four"):
-            for team in (1, 0) if life == "four" else (0, 1):  # whichever team is counted first
-                await queue.take(team, 0, life, None)
-                if team == told and life == "two":
-                    await queue.trouble(team, "ZeroDivisionError: a bug")
-        _, _, failure, _ = await queue.read(0.0)
-        return str(failure)
-
-    why = "a worker died" if told is None else "ZeroDivisionError: a bug"
-    assert asyncio.run(drive()) == f"{named}: begun 3 times, and ended by this: {why}"
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "_alive", lambda: {})
+        with pytest.raises(NodeLost):
+            group.run(None, [], print)  # type: ignore[arg-type]
+        group.close()
+    assert not group._thread.is_alive()
+    materialize_all([Alone(turn=1)], root=tmp_path, executor=ray_executor)
