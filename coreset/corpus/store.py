@@ -284,10 +284,13 @@ class Corpus:
                 f"{snapshot.name}: {file} is damaged ({brief(error)}); copy the corpus again, or ingest again"
             ) from error
         values = planes.reshape(-1)[start - first * plane : stop - first * plane]
-        if np.isnan(values).any():
-            raise DataError(
-                f"{snapshot.name}: {file} is missing or lacks a part; copy the corpus again, or ingest again"
-            )
+        if not (finite := np.isfinite(values)).all():
+            if np.isnan(values).any():
+                found = f"{file} is missing or lacks a part"
+            else:
+                bad = int(np.argmin(finite))
+                found = f"{file}: expected finite densities, found {values[bad]} at point {start + bad}"
+            raise DataError(f"{snapshot.name}: {found}; copy the corpus again, or ingest again")
         return values
 
     def verify(self, snapshot: Snapshot) -> None:

@@ -327,6 +327,13 @@ def test_missing_and_exchanged_files_are_found(root):
         corpus.density(corpus.snapshots[0])
 
 
+def test_an_infinite_density_that_someone_stored_is_refused(root):
+    zarr.open_array(str(root / "train/a_0"), mode="r+")[1, 2, 0] = np.inf
+    corpus = Corpus.open(root)
+    with pytest.raises(DataError, match=r"train/a_0/c/0/0/0: expected finite densities, found inf at point 18; copy"):
+        corpus.density(corpus.snapshots[1], 5)
+
+
 def test_select(root):
     corpus = Corpus.open(root)
     assert [snapshot.name for snapshot in corpus.select("train/*")] == ["train/a_0", "train/a_1"]
