@@ -192,7 +192,9 @@ class ScoreSection(_Section):
     """Importance scores: K independently seeded runs, scored after the same epoch; or a file of scores."""
 
     method: Literal["grand", "file"] = "grand"
-    path: str | None = Field(None, description="Of `file`: one score per row of a table, relative to the job file.")
+    path: str | None = Field(
+        None, description="Of `file`: one score per row of a table, or per point of a corpus; relative to the job file."
+    )
     epoch: int = Field(10, ge=1, description="Epochs before the gradient norms are taken.")
     seeds: int = Field(10, ge=1, description="K, the number of runs that the score is averaged over.")
     precision: Literal["float32", "bfloat16", "tf32"] = Field(
@@ -404,7 +406,7 @@ class Job(_Section):
     def _no_residual_in_a_file(self) -> Job:
         if self.score.method == "file" and "loss" in (self.select.method, *self.evaluation.methods):
             raise ValueError(
-                "score.method: file holds one score per row, which grand ranks by, and no residual, which loss ranks "
+                "score.method: file holds one score each, which grand ranks by, and no residual, which loss ranks "
                 "by; expected no method loss, found it; leave it out of select.method and evaluation.methods"
             )
         return self

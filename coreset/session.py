@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -238,27 +239,28 @@ def _code(session: Session) -> Code | None:
 
 
 def _given(session: Session, corpus: Corpus | TableCorpus) -> ScoreFile | None:
-    """The user's own scores. Raises RequestError where they are not one per row of a table."""
+    """The user's own scores. Raises RequestError where they are not one per row or point of the corpus."""
     if session.job.score.path is None:
         return None
     place = f"{session.job_file}: score.path"
-    if not isinstance(corpus, TableCorpus):
-        raise RequestError(
-            f"{place}: expected scores of the rows of a table, found a corpus of densities; leave score.method and "
-            "score.path out, or use coreset select."
-        )
     try:
         # Resolved, for a worker may stand in another folder.
         found = ScoreFile.of((session.job_file.parent / session.job.score.path).resolve())
     except RequestError as error:
         raise RequestError(f"{place}: {error}") from None
-    rows = sum(shard.points for shard in corpus.snapshots)
-    if found.rows != rows:
+    ends = list(accumulate((shard.points for shard in corpus.snapshots), initial=0))
+    if isinstance(corpus, TableCorpus):
+        each, order = "row", "that was ingested, in the order of the files"
+    else:
+        each, order = "grid point", "of the corpus, its snapshots by name and the points of each in C order"
+    if found.rows != ends[-1]:
         raise RequestError(
-            f"{place}: expected {rows:,} scores, one for each row that was ingested, in the order of the files, found "
-            f"{found.rows:,}; give each row of the table a score, those that test and validate too."
+            f"{place}: expected {ends[-1]:,} scores, one for each {each} {order}, found {found.rows:,}; give each "
+            f"{each} a score, those that test and validate too."
         )
-    return found
+    if isinstance(corpus, TableCorpus):
+        return found
+    return replace(found, firsts={each.name: first for each, first in zip(corpus.snapshots, ends, strict=False)})
 
 
 def _engine(session: Session) -> Engine | None:

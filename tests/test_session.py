@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from coreset import energies, session
@@ -287,6 +288,19 @@ def test_a_run_in_another_jobs_folder_or_a_held_one_writes_nothing(
         assert picture(tmp_path) == before
 
 
-def test_a_file_of_scores_is_of_a_table(job_file: Path) -> None:
-    with pytest.raises(RequestError, match=r"score\.path: expected scores of the rows of a table, found a corpus of d"):
-        open_at(job_file, "score={method: file, path: scores.npy}")
+def test_a_file_of_scores_has_one_for_each_point_of_the_corpus(job_file: Path, small_corpus: Corpus) -> None:
+    points = sum(snapshot.points for snapshot in small_corpus.snapshots)
+    given = "score={method: file, path: scores.npy}"
+    np.save(job_file.parent / "scores.npy", np.arange(points + 1.0))
+    with pytest.raises(
+        RequestError,
+        match=rf"score\.path: expected {points:,} scores, one for each grid point of the corpus, its snap.* "
+        rf"found {points + 1:,}; give each grid point a score",
+    ):
+        open_at(job_file, given)
+    np.save(job_file.parent / "scores.npy", np.arange(float(points)))
+    opened = open_at(job_file, given)
+    assert opened.given is not None and opened.given.firsts is not None
+    last = small_corpus.snapshots[-1]
+    assert opened.given.firsts[small_corpus.snapshots[0].name] == 0
+    assert opened.given.firsts[last.name] == points - last.points

@@ -1,10 +1,10 @@
-"""Scores that somebody else has made, one per row: `.npy`, Parquet or Zarr, read in pieces or by ranges of rows."""
+"""Scores that somebody else has made, one per row or point: `.npy`, Parquet or Zarr, read in pieces or by ranges."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class ScoreFile:
     rows: int
     sha256: str
     """Of the file; of a folder, as Zarr has it, over the names and contents of its files."""
+    firsts: Mapping[str, int] | None = None
+    """Where the points of each snapshot begin in it, for a corpus of densities; rows of a table have numbers."""
 
     @classmethod
     def of(cls, path: Path) -> ScoreFile:

@@ -201,4 +201,7 @@ def _job(manifest: Mapping[str, Any]) -> str:
     corpus = {"source": "corpus.zarr", **job.pop("corpus", {})}
     content = {"name": job.pop("name", manifest.get("name", "coreset")), "corpus": corpus, **job}
     head = "# The job that made this coreset. corpus.source is where you keep the original corpus.\n"
+    if "scores" in manifest:
+        content["score"] = {**content["score"], "path": "scores.parquet"}
+        head += f"# score.path is where you keep the scores, of SHA-256 {manifest['scores']['sha256']}.\n"
     return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)

@@ -147,14 +147,17 @@ _OTHERS = {
 
 def _curation(noun: str, subject: Subject, manifest: Mapping[str, Any]) -> str:
     select, job = manifest.get("select", {}), manifest.get("job", {})
-    score, points = job.get("score"), manifest.get("points")
+    score, points, one = job.get("score"), manifest.get("points"), noun.removesuffix("s")
+    given = manifest.get("scores", {}).get("sha256")
     lines = [f"- {key}: {value}" for key, value in select.items()]
     if "cutoff" in manifest:
         lines.append(f"- cutoff β that was used: {manifest['cutoff']}")
-    if score:
+    if given:
+        lines.append(f"- score: one of each {one}, higher for harder, from a file of SHA-256 {given}")
+    elif score:
         lines.append(
-            f"- score: {score['method']}, the gradient norm of each {noun.removesuffix('s')}, averaged over "
-            f"{score['seeds']} networks after epoch {score['epoch']}"
+            f"- score: {score['method']}, the gradient norm of each {one}, averaged over {score['seeds']} networks "
+            f"after epoch {score['epoch']}"
         )
     if "descriptor" in manifest:
         lines.append("- descriptor: " + ", ".join(f"{key} {value}" for key, value in manifest["descriptor"].items()))
@@ -162,7 +165,7 @@ def _curation(noun: str, subject: Subject, manifest: Mapping[str, Any]) -> str:
     kept = f"{manifest['rows']:,} {noun}" + (f" out of {points:,}" if points else "")
     return (
         "## How it was curated\n\n"
-        f"`coreset run` scored every {noun.removesuffix('s')} of the training set and kept {kept}. "
+        f"`coreset run` {'took the score of' if given else 'scored'} every {one} of the training set and kept {kept}. "
         f"{subject.set_aside}\n\n" + "\n".join(lines)
     )
 

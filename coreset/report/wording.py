@@ -262,10 +262,10 @@ _SPACES = {"none": VALUES.space, "standard": "the space of features, each divide
 def wording_of(figures: Mapping[str, Any]) -> Wording:
     """The words for the figures of a run, a sweep or a plan, which say whether they are of a table."""
     table = figures.get("table")
-    if table is None:
-        return DENSITIES
-    words = CLASSES if table["task"] == "classification" else VALUES
-    words = replace(words, space=_SPACES[table["scaling"]])
+    words = DENSITIES
+    if table is not None:
+        words = CLASSES if table["task"] == "classification" else VALUES
+        words = replace(words, space=_SPACES[table["scaling"]])
     if "given" not in figures.get("scores", {}):
         return words
     return replace(words, score=_GIVEN, methods={**words.methods, "grand": "highest scores"})

@@ -1,4 +1,4 @@
-"""Scores that the user has already, as the fields that scoring leaves: one per row of a table, by its number in it."""
+"""Scores that the user has already, as the fields that scoring leaves: one per row of a table or point of a corpus."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import zarr
-from jaxtyping import Float32, Int64
+from jaxtyping import Float32
 
 from coreset.artifacts.stage import Context, FindShard, Part, Stage
 from coreset.corpus.pieces import pieces_of
 from coreset.corpus.score_file import ScoreFile, Scores, open_scores
+from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.table_corpus import TableShard, read_rows
 from coreset.errors import DataError
@@ -39,7 +40,9 @@ class GivenScores(Stage):
         return "scores from a file"
 
     def parameters(self) -> dict[str, Any]:
-        return {"method": "file"}
+        firsts = self.file.firsts
+        placed = {} if firsts is None else {"firsts": [firsts[snapshot.name] for snapshot in self.train.snapshots]}
+        return {"method": "file"} | placed
 
     def inputs(self) -> dict[str, str]:
         return {"train": self.train.digest, "file": self.file.sha256}
@@ -53,23 +56,29 @@ class GivenScores(Stage):
         return open_scores(self.file.path)
 
     def compute(self, part: Part, shared: Any, path: Path, context: Context) -> dict[str, Any]:
-        shard: TableShard = part.payload
+        shard: TableShard | Snapshot = part.payload
         field = new_field(zarr.open_group(path, mode="w", zarr_format=3), FIELD, shard.grid)
         zero = 0
         for piece in pieces_of(shard):
-            scores = self._of(read_rows(shard, piece.first, piece.stop))
+            scores = self._of(shard, piece.first, piece.stop)
             field[piece.planes] = scores.reshape(-1, *shard.grid[1:])
             zero += int(np.count_nonzero(scores == 0))
         return {"points": shard.points, "zero": zero, "device": context.device}
 
-    def _of(self, rows: Int64[np.ndarray, " n"]) -> Float32[np.ndarray, " n"]:
-        """The scores of some rows, by their ascending numbers. Raises DataError for one that is no finite float32."""
-        first, stop = int(rows[0]), int(rows[-1]) + 1
-        found = np.concatenate([np.empty(0), *self._scores.pieces(first, stop)])
-        if len(found) < stop - first:
+    def _of(self, shard: TableShard | Snapshot, start: int, stop: int) -> Float32[np.ndarray, " n"]:
+        """The scores of some rows or points of a shard. Raises DataError for one that is no finite float32."""
+        if isinstance(shard, TableShard):
+            rows, begin, where = read_rows(shard, start, stop), 0, "row"
+        else:
+            assert self.file.firsts is not None
+            begin, where = self.file.firsts[shard.name], f"{shard.name}, point"
+            rows = begin + np.arange(start, stop)
+        first, last = int(rows[0]), int(rows[-1])
+        found = np.concatenate([np.empty(0), *self._scores.pieces(first, last + 1)])
+        if len(found) < last + 1 - first:
             raise DataError(
-                f"{self.file.path}: expected a score for row {stop - 1}, found {first + len(found)} scores; run again "
-                "with the file as it was."
+                f"{self.file.path}: expected a score for {where} {last - begin}, found {first + len(found)} scores; "
+                "run again with the file as it was."
             )
         with np.errstate(over="ignore"):
             scores: np.ndarray = found[rows - first].astype(np.float32)
@@ -77,8 +86,8 @@ class GivenScores(Stage):
         if not finite.all():
             row = int(rows[finite.argmin()])
             raise DataError(
-                f"{self.file.path}: expected finite scores below 3.4e38, found {found[row - first]} for row {row}; "
-                "mend the file, or leave the row out of the table."
+                f"{self.file.path}: expected finite scores below 3.4e38, found {found[row - first]} for "
+                f"{where} {row - begin}; mend the file."
             )
         return scores
 

@@ -21,6 +21,7 @@ from coreset.artifacts.manifest import Artifact
 from coreset.cli import command, main
 from coreset.corpus.table_corpus import TableCorpus, read_rows
 from coreset.corpus.tables import open_table
+from coreset.job_file import load_job
 from coreset.learning.network import load
 from coreset.methods.budget import keep
 from coreset.numerics.keys import keys_at, stream
@@ -260,6 +261,15 @@ def test_scores_of_ones_own_select_and_nothing_is_trained_to_score(digits: Path,
     assert "GraNd" not in re.sub(r"<script\b.*?</script>", "", page, flags=re.DOTALL)
     plan = CliRunner().invoke(main, ["plan", str(tmp_path / "job.yaml"), "--out", str(folder)])
     assert re.search("scores from a file +│ +1 │ +0", plan.output), plan.output
+    public = tmp_path / "public"
+    published = CliRunner().invoke(main, ["publish", str(folder), str(public)])
+    assert published.exit_code == 0, published.output
+    card = (public / "README.md").read_text()
+    assert "took the score of every row of the training set" in card
+    assert f"- score: one of each row, higher for harder, from a file of SHA-256 {sha256}" in card
+    job = (public / "job.yaml").read_text()
+    assert f"score.path is where you keep the scores, of SHA-256 {sha256}" in job
+    assert load_job(public / "job.yaml").score.path == "scores.parquet"
 
 
 def test_scores_that_do_not_fit_are_refused_before_anything_starts(digits: Path, classified: Any) -> None:

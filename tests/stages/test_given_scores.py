@@ -14,6 +14,7 @@ from coreset.artifacts.materialize import materialize
 from coreset.corpus import score_file
 from coreset.corpus.score_file import ScoreFile, open_scores
 from coreset.corpus.split import SnapshotSet
+from coreset.corpus.store import Corpus
 from coreset.corpus.table_corpus import TableCorpus, read_values
 from coreset.corpus.tables import open_table
 from coreset.errors import DataError
@@ -71,6 +72,42 @@ def test_every_row_has_the_score_of_its_number(
         int((read_values(shard, 0, shard.points)[:, 0].astype(int) == SCORES.argmin()).sum())
         for shard in train.snapshots
     )
+
+
+@pytest.fixture
+def densities(small_corpus: Corpus, tmp_path: Path) -> tuple[SnapshotSet, ScoreFile, dict[str, np.ndarray]]:
+    """All snapshots but the first two, a file with a score for each point of the corpus, and what it says of each."""
+    sizes = [snapshot.points for snapshot in small_corpus.snapshots]
+    values = np.random.default_rng(3).permutation(sum(sizes)) / 8
+    names = [snapshot.name for snapshot in small_corpus.snapshots]
+    ends = np.cumsum([0, *sizes])
+    file = ScoreFile.of(written(tmp_path, "s.npy", values))
+    file = replace(file, firsts=dict(zip(names, ends.tolist(), strict=False)))
+    some = SnapshotSet(small_corpus.path, small_corpus.snapshots[2:])
+    return some, file, dict(zip(names, np.split(values, ends[1:-1]), strict=True))
+
+
+def test_every_point_of_a_density_has_the_score_at_its_place(densities: Any, tmp_path: Path) -> None:
+    some, file, expected = densities
+    scores = materialize(GivenScores(some, file), root=tmp_path, executor=SerialExecutor())
+    for snapshot in some.snapshots:
+        np.testing.assert_array_equal(read_field(scores, snapshot.name, "grand"), expected[snapshot.name])
+    assert scores.figures["points"] == some.points
+    # Where the snapshots begin in the file is part of what is computed.
+    moved = replace(file, firsts={name: first + 1 for name, first in file.firsts.items()})
+    assert GivenScores(some, moved).digest != GivenScores(some, file).digest
+
+
+def test_a_score_of_a_density_that_no_float32_holds_is_named_by_snapshot_and_point(
+    densities: Any, tmp_path: Path
+) -> None:
+    some, file, _ = densities
+    name = some.snapshots[1].name
+    values = np.load(file.path)
+    values[file.firsts[name] + 7] = np.nan
+    np.save(file.path, values)
+    with pytest.raises(DataError, match=rf"s\.npy: expected finite scores.* found nan for {name}, point 7; mend"):
+        materialize(GivenScores(some, file), root=tmp_path, executor=SerialExecutor())
 
 
 def test_the_recipe_knows_what_the_file_holds_and_not_where_it_lies(train: SnapshotSet, tmp_path: Path) -> None:
