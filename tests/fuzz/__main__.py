@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from campaign import OUTCOMES, in_workers, one, valid
@@ -30,21 +31,27 @@ def main() -> int:
         return max(show(target, given.seed, given.number, given.keep) for target in chosen)
     print(f"seed {given.seed}, {given.count} inputs per reader")
     print(f"{'reader':<18}{'inputs':>8}" + "".join(f"{name:>11}" for name in (*OUTCOMES, "failed", "seconds")))
-    failed = 0
+    total: Counter[str] = Counter()
+    began = time.monotonic()
     for target in chosen:
         begin = time.monotonic()
         tally = in_workers(target, given.seed, given.count, given.workers, given.keep)
-        counts = [tally.outcomes[name] for name in (*OUTCOMES, "failed")]
-        seconds = time.monotonic() - begin
-        row = "".join(f"{each:>11}" for each in counts)
-        print(f"{target.name:<18}{sum(counts):>8}{row}{seconds:>11.0f}", flush=True)
+        print_row(target.name, tally.outcomes, time.monotonic() - begin)
         for number, why in sorted(tally.failures)[:20]:
             print(f"  number {number}: {why.strip().splitlines()[-1]}")
             print(f"    again: python tests/fuzz {target.name} --seed {given.seed} --number {number}")
-        failed += len(tally.failures)
-    if failed:
-        print(f"{failed} inputs failed; they lie in {given.keep}/READER/SEED-NUMBER, with the reason in WHY")
-    return 1 if failed else 0
+        total += tally.outcomes
+    print_row("all", total, time.monotonic() - began)
+    if total["failed"]:
+        print(f"{total['failed']} inputs failed; they lie in {given.keep}/READER/SEED-NUMBER, with the reason in WHY")
+        return 1
+    print(f"{total.total():,} inputs tried of {len(chosen)} readers: nothing wrong was read, and nothing else raised.")
+    return 0
+
+
+def print_row(name: str, outcomes: Counter[str], seconds: float) -> None:
+    counts = [outcomes[each] for each in (*OUTCOMES, "failed")]
+    print(f"{name:<18}{sum(counts):>8}" + "".join(f"{each:>11}" for each in counts) + f"{seconds:>11.0f}", flush=True)
 
 
 def show(target, seed: int, number: int, keep: Path) -> int:
