@@ -2,85 +2,28 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_serializer, model_validator
 
+from coreset.config_keys import (
+    CountOrAuto,
+    Cutoff,
+    CutoffOrAuto,
+    Division,
+    MethodName,
+    Pattern,
+    Rate,
+    Section,
+    TestSets,
+)
+from coreset.config_sweep import SweepSection
 from coreset.methods import METHODS
 from coreset.numerics.descriptors import Descriptor
 
-Activation = Literal["gelu", "relu"]
-Output = Literal["relu", "linear"]
 
-
-def _known_method(name: str) -> str:
-    if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"expected one of {', '.join(METHODS)}, found {name!r}{hint}")
-    return name
-
-
-def _compiles(pattern: str) -> str:
-    try:
-        groups = re.compile(pattern).groups
-    except (re.error, OverflowError, RecursionError) as error:  # the latter two: a{9…9}, and (((… without end
-        raise ValueError(f"expected a regular expression, found {pattern!r} ({error})") from None
-    if groups != 1:
-        raise ValueError(f"expected a regular expression with one (…) group that names the trajectory, found {groups}")
-    return pattern
-
-
-def _share_or_auto(value: Any) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if value != "auto" and not (number and 0 <= value < 1):
-        raise ValueError(f"expected 'auto' or a number of at least 0 and below 1, found {value!r}")
-    return value
-
-
-def _count_or_auto(value: Any) -> Any:
-    if value != "auto" and not (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
-        raise ValueError(f"expected 'auto' or an integer of at least 2, found {value!r}")
-    return value
-
-
-def _prunes(name: str) -> str:
-    if name == "full":
-        raise ValueError("expected methods that prune, found 'full', which is always trained; leave it out")
-    return name
-
-
-def _plain_names(tests: dict[str, str]) -> dict[str, str]:
-    for name in tests:
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            raise ValueError(f"expected names of letters, digits, '-' and '_', for files bear them, found {name!r}")
-    return tests
-
-
-MethodName = Annotated[str, AfterValidator(_known_method)]
-PruningMethod = Annotated[MethodName, AfterValidator(_prunes)]
-TestSets = Annotated[dict[str, str], AfterValidator(_plain_names)]
-Pattern = Annotated[str, AfterValidator(_compiles)]
-Rate = Annotated[float, Field(gt=0, lt=1)]
-Division = Annotated[int, Field(ge=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class CorpusSection(_Section):
+class CorpusSection(Section):
     """Which snapshots train, which validate, which test."""
 
     source: str = Field(description="The corpus, relative to the job file.")
@@ -98,7 +41,7 @@ class CorpusSection(_Section):
     test: TestSets = Field(description="Test sets: a name and a glob each.", min_length=1)
 
 
-class DescriptorSection(_Section):
+class DescriptorSection(Section):
     """Eq. 1: positions of the nearest atoms in their local PCA frame, and their atomic numbers."""
 
     neighbours: int = Field(40, ge=1, description="M, the number of nearest periodic images.")
@@ -113,14 +56,14 @@ class DescriptorSection(_Section):
         return Descriptor(self.neighbours, self.distances, self.handedness, self.tie_tolerance)
 
 
-class NetworkSection(_Section):
+class NetworkSection(Section):
     """A multilayer perceptron."""
 
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (900,) * 12, min_length=1, strict=False, description="Width of each hidden layer."
     )
-    activation: Activation = Field("gelu", description="Activation of the hidden layers.")
-    output: Output = Field(
+    activation: Literal["gelu", "relu"] = Field("gelu", description="Activation of the hidden layers.")
+    output: Literal["relu", "linear"] = Field(
         "relu", description="`relu` scales the target and never shifts it; `linear` standardises it."
     )
     code: str | None = Field(
@@ -144,7 +87,7 @@ class NetworkSection(_Section):
         return {name: value for name, value in told.items() if name not in (own if self.code is None else theirs)}
 
 
-class TrainingSection(_Section):
+class TrainingSection(Section):
     """How every network is trained."""
 
     optimizer: Literal["adamw"] = "adamw"
@@ -188,7 +131,7 @@ class TrainingSection(_Section):
         return {name: value for name, value in written(self).items() if name != "workers" or value != 1}
 
 
-class ScoreSection(_Section):
+class ScoreSection(Section):
     """Importance scores: K independently seeded runs, scored after the same epoch; or a file of scores."""
 
     method: Literal["grand", "file"] = "grand"
@@ -217,22 +160,20 @@ class ScoreSection(_Section):
         return {name: value for name, value in told.items() if name not in others}
 
 
-class ProxySection(_Section):
+class ProxySection(Section):
     """How `cutoff: auto` picks β: short trainings on CCS coresets, compared on the validation groups."""
 
-    cutoffs: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
-        (0.0, 0.1, 0.3, 0.5, 0.7), min_length=1, strict=False
-    )
+    cutoffs: tuple[Cutoff, ...] = Field((0.0, 0.1, 0.3, 0.5, 0.7), min_length=1, strict=False)
     seeds: int = Field(2, ge=1)
     steps: int = Field(1000, ge=1)
 
 
-class SelectSection(_Section):
+class SelectSection(Section):
     """Which points are kept."""
 
     method: MethodName = "ccs"
     prune: float = Field(0.9, ge=0, lt=1, description="Share of the training points that is removed.")
-    cutoff: Annotated[float | Literal["auto"], BeforeValidator(_share_or_auto)] = Field(
+    cutoff: CutoffOrAuto = Field(
         "auto", description="β, the share of the hardest points that is cut before the strata are made."
     )
     strata: int = Field(100, ge=1)
@@ -249,11 +190,11 @@ class SelectSection(_Section):
         return {name: value for name, value in written(self).items() if name != "within" or value is not None}
 
 
-class CoverageSection(_Section):
+class CoverageSection(Section):
     """AUC_pr of each coreset against held-out points."""
 
     against: Literal["validation"] = "validation"
-    queries: Annotated[int | Literal["auto"], BeforeValidator(_count_or_auto)] = Field(
+    queries: CountOrAuto = Field(
         10_000, description="Points drawn from the validation groups, the same for all methods."
     )
     exact_up_to: int = Field(
@@ -264,7 +205,7 @@ class CoverageSection(_Section):
     )
 
 
-class EvaluationSection(_Section):
+class EvaluationSection(Section):
     """One network per method and seed, compared on the test sets after an equal number of steps."""
 
     methods: tuple[MethodName, ...] = Field(
@@ -274,7 +215,7 @@ class EvaluationSection(_Section):
     steps: int | None = Field(None, ge=1, description="Default: `training.epochs` epochs of the whole corpus.")
 
 
-class EnergySection(_Section):
+class EnergySection(Section):
     """Energies of the predicted densities: one diagonalisation and the Harris–Foulkes functional (paper, V.6)."""
 
     engine: Literal["abinit", "sparc", "eminus"] = Field(
@@ -295,67 +236,7 @@ class EnergySection(_Section):
     rates: tuple[Rate, ...] = Field((0.9, 0.99), strict=False, description="Pruning rates of a sweep.")
 
 
-class EpochsSection(_Section):
-    """Protocol `epochs`: every network sees its own coreset equally often, so a small one trains for fewer steps."""
-
-    epochs: int = Field(20, ge=1)
-    rates: tuple[Rate, ...] = Field((0.8, 0.9, 0.95, 0.99), strict=False)
-    methods: tuple[PruningMethod, ...] = Field(("random", "grand", "ccs"), strict=False)
-
-
-class StudiesSection(_Section):
-    """One setting of CCS at a time is changed, all others as the job has them. An empty list leaves a study out."""
-
-    rates: tuple[Rate, ...] = Field((0.9, 0.99), strict=False)
-    seeds: int = Field(5, ge=1)
-    cutoffs: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field((), strict=False, description="β.")
-    strata: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
-    score_epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
-    score_runs: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
-
-
-class RecipeSection(_Section):
-    """Another way to train, as far as it differs from `training`."""
-
-    schedule: Literal["constant", "cosine"] | None = None
-    average: float | None = Field(None, ge=0, lt=1)
-    keep: Literal["last", "best"] | None = None
-
-
-class NoiseSection(_Section):
-    """How much one training differs from the next: the same coresets, trained in several ways."""
-
-    rate: Rate = 0.99
-    method: MethodName = "ccs"
-    seeds: int = Field(8, ge=2)
-    recipes: dict[str, RecipeSection] = Field({}, description="A name and what differs from `training`, each.")
-
-
-class SweepSection(_Section):
-    """What `coreset sweep` trains: methods × rates × seeds, and studies of single settings."""
-
-    rates: tuple[Rate, ...] = Field((0.5, 0.8, 0.9, 0.95, 0.99), min_length=1, strict=False)
-    methods: tuple[PruningMethod, ...] = Field(
-        ("random", "random-snapshots", "grand", "ccs", "cut-random", "loss"), min_length=1, strict=False
-    )
-    seeds: int = Field(5, ge=1, description="Networks per method and rate; each redraws selection and initialisation.")
-    redraw_scores: bool = Field(
-        True,
-        description="Whether each seed also has scores of its own. Without, all seeds share the first scores, which "
-        "costs less, and no interval knows how much scores vary.",
-    )
-    protocols: tuple[Literal["steps", "epochs"], ...] = Field(
-        ("steps",),
-        min_length=1,
-        strict=False,
-        description="`steps`: all networks train for `evaluation.steps`. `epochs`: as the section of that name says.",
-    )
-    epochs: EpochsSection = EpochsSection()
-    studies: StudiesSection = StudiesSection()
-    noise: NoiseSection = NoiseSection()
-
-
-class OutputSection(_Section):
+class OutputSection(Section):
     """What people download."""
 
     format: Literal["parquet"] = "parquet"
@@ -364,7 +245,7 @@ class OutputSection(_Section):
     )
 
 
-class ClusterSection(_Section):
+class ClusterSection(Section):
     """Where it runs; nothing here changes a result, but the type of the device."""
 
     address: str = Field(
@@ -376,7 +257,7 @@ class ClusterSection(_Section):
     )
 
 
-class Job(_Section):
+class Job(Section):
     """A whole job."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
