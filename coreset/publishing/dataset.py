@@ -208,6 +208,18 @@ class Dataset(Package):
             raise DataError(f"{file}: expected the rows by snapshot that {MANIFEST} states, found other counts.")
         return len(rows)
 
+    def expect_each_once(self) -> None:
+        # Within a file the indices of a snapshot ascend, as `runs` finds.
+        seen: dict[str, str] = {}
+        for part in self.parts:
+            for name in part["figures"]["rows_by_snapshot"]:
+                if name in seen:
+                    raise DataError(
+                        f"{self.path}: expected each snapshot in one file, found {name} in {seen[name]} and in "
+                        f"{part['name']}."
+                    )
+                seen[name] = part["name"]
+
     def _snapshot(self, name: str, file: Path) -> Snapshot:
         if name not in self.known:
             raise DataError(f"{file}: expected snapshots of {SNAPSHOTS}, found {name[:80]!r}, which is not there.")

@@ -158,6 +158,10 @@ class Package(ABC):
     def count(self, part: Mapping[str, Any], file: Path) -> int:
         """The rows of a file, once they are found to be those that the manifest states. Raises DataError."""
 
+    @abstractmethod
+    def expect_each_once(self) -> None:
+        """Raises DataError where a row stands twice, in one file or in two."""
+
 
 def write_package(
     destination: Path, extraction: Artifact, snapshots: tuple[Snapshot, ...], recipe: dict[str, Any], card: str

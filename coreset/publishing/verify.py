@@ -53,3 +53,4 @@ def _verify_rows(dataset: Package, stated: set[str]) -> None:
         total += dataset.count(part, file)
     if total != dataset.manifest["rows"]:
         raise DataError(f"{dataset.path}: expected {dataset.manifest['rows']} rows, found {total}.")
+    dataset.expect_each_once()

@@ -373,6 +373,23 @@ def test_broken_promises_are_found_behind_true_checksums(
         list(verify(copy))
 
 
+def test_a_row_that_stands_in_two_files_is_found(copy: Path) -> None:
+    rows = pq.read_table(copy / PART)
+    other = PART.replace("00000", "99999")
+    assert other != PART
+    pq.write_table(rows.slice(3, 1), copy / other)
+    manifest = json.loads((copy / "manifest.json").read_bytes())
+    stated = next(shard for shard in manifest["shards"] if shard["name"] == PART)
+    added = {**stated, "name": other, "files": {other: {}}, "figures": {**stated["figures"], "rows": 1}}
+    manifest["shards"].insert(manifest["shards"].index(stated) + 1, added)
+    manifest["rows"] += 1
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    restate(copy)
+    row, file = rows.column("row")[3].as_py(), rows.column("file")[3].as_py()
+    with pytest.raises(DataError, match=rf"expected every row of the table once, found row {row} of {file} twice"):
+        list(verify(copy))
+
+
 def test_a_row_that_was_dropped_is_found(copy: Path) -> None:
     pq.write_table(pq.read_table(copy / PART).slice(1), copy / PART)
     restate(copy)

@@ -66,6 +66,24 @@ def test_a_whole_package_is_accepted_and_every_file_named(copy: Path) -> None:
     assert len(list(verify(copy))) == 3
 
 
+def test_a_snapshot_whose_points_stand_in_two_files_is_found(copy: Path) -> None:
+    rows = pq.read_table(copy / PART)
+    other = PART.replace("part-", "part-9")
+    pq.write_table(rows.slice(0, 1), copy / other)
+    name = rows.column("snapshot")[0].as_py()
+
+    def add(manifest: dict[str, Any]) -> None:
+        stated = manifest["shards"][0]
+        figures = {**stated["figures"], "rows": 1, "rows_by_snapshot": {name: 1}}
+        manifest["shards"].insert(1, {**stated, "name": other, "files": {other: {}}, "figures": figures})
+        manifest["rows"] += 1
+
+    edit(copy, add)
+    restate(copy, counts=False)
+    with pytest.raises(DataError, match=rf"expected each snapshot in one file, found {name} in {PART} and in {other}"):
+        list(verify(copy))
+
+
 def test_a_package_may_be_moved_and_named_by_the_folder_of_its_run(built: Any, tmp_path: Path) -> None:
     shutil.copytree(built.path, tmp_path / "run" / "coreset")
     assert len(list(verify(tmp_path / "run"))) == 3
