@@ -16,7 +16,7 @@ from coreset.corpus.tables import Block, Table
 from coreset.errors import DataError, RequestError
 from coreset.numerics.keys import keys_at, stream
 
-STRETCH = 2**18
+STRETCH = 2**21
 """Rows of the table that are cut into shards together, at most."""
 NUMBERS = 2**26
 """Features and targets of a stretch, at most."""
