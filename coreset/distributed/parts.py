@@ -17,12 +17,12 @@ def produce(work: Work, digest: str, part: Part) -> None:
     work(digest, part, RemoteContext())
 
 
-_unpacked: dict[tuple[str, str], Work] = {}
+_unpacked: dict[tuple[str, str], Any] = {}
 """What the last task of this process shared with others of its stage."""
 
 
-def produce_sharing(shared: list[Any], digest: str, part: Part) -> None:
-    """Produces the shard of one part of a work that lies in the object store; the list keeps Ray from fetching it.
+def _unpack(shared: list[Any], digest: str = "") -> Any:
+    """What lies in the object store; the list keeps Ray from fetching it.
 
     It is unpacked once for all parts of one stage that come one after another, for it may hold a whole corpus's atoms;
     no longer, for what a stage caches for its parts must not pile up.
@@ -33,7 +33,12 @@ def produce_sharing(shared: list[Any], digest: str, part: Part) -> None:
     if key not in _unpacked:
         _unpacked.clear()
         _unpacked[key] = ray.get(shared[0])
-    produce(_unpacked[key], digest, part)
+    return _unpacked[key]
+
+
+def produce_sharing(shared: list[Any], digest: str, part: Part) -> None:
+    """Produces the shard of one part of a work that lies in the object store."""
+    produce(_unpack(shared, digest), digest, part)
 
 
 class PartActor:
@@ -53,12 +58,13 @@ def map_parts(work: Work, parts: Sequence[tuple[str, Part]]) -> Iterator[Part]:
 
     quiet()
     by_number = list(parts)
-    shared = ray.put(work)
+    # Not within the function, which Ray Data unpacks for every row: it would take time in the square of the parts.
+    shared = [ray.put((work, by_number))]
 
     def attempt(row: dict[str, Any]) -> dict[str, Any]:
-        digest, part = by_number[row["number"]]
+        work, listed = _unpack(shared)
         try:
-            produce(ray.get(shared), digest, part)
+            produce(work, *listed[row["number"]])
         except CoresetError as error:
             # As a value: Ray Data would keep no more of an exception than its text, amid its own.
             notes = list(getattr(error, "__notes__", ()))

@@ -3,6 +3,7 @@
 import sys
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,3 +85,32 @@ def test_the_longest_parts_come_first_and_equal_ones_in_their_order(
     ]
     RayExecutor(device="cpu").map(lambda *_: None, wanted, place, "probe")
     assert given == [["b", "d", "a", "c"]]
+
+
+class Told:
+    """Notes in a file that it was unpacked."""
+
+    def __init__(self, log: str) -> None:
+        self.log = log
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpacked_told, (self.log,)
+
+
+def _unpacked_told(log: str) -> Told:
+    with Path(log).open("a") as file:
+        file.write(".")
+    return Told(log)
+
+
+def _nothing(*_: Any) -> None:
+    pass
+
+
+@pytest.mark.ray
+def test_a_map_of_ray_data_unpacks_its_parts_once_per_process(ray_executor: RayExecutor, tmp_path: Path) -> None:
+    """Once per part, 10,000 snapshots would be unpacked 10,000 times."""
+    log, count = tmp_path / "log", 40
+    ray_executor.map(_nothing, [("", Part(f"{i}", Told(str(log)))) for i in range(count)], "data", "probe")
+    processes = len(log.read_text()) / count
+    assert 1 <= processes <= 10
