@@ -36,6 +36,26 @@ class Requests(Datasource):  # type: ignore[misc]
         return [ReadTask(lambda request=request: [reader(request)], unknown) for request in self._requests]
 
 
+_KEPT = 4
+"""Readers that a process holds unpacked: as many trainings may read at a time."""
+_readers: dict[str, Callable[[Any], pa.Table]] = {}
+
+
+class _Shared:
+    """A reader that lies in the object store. It may hold a whole corpus, so it is not sent with every request."""
+
+    def __init__(self, reader: Callable[[Any], pa.Table]) -> None:
+        self._reference = ray.put(reader)
+
+    def __call__(self, request: Any) -> pa.Table:
+        key = self._reference.hex()
+        if key not in _readers:
+            while len(_readers) >= _KEPT:
+                del _readers[next(iter(_readers))]
+            _readers[key] = ray.get(self._reference)
+        return _readers[key](request)
+
+
 def read(
     reader: Callable[[Any], pa.Table], requests: Sequence[Any], cpus: float = 1.0, streams: int = 1
 ) -> Iterator[pa.Table]:
@@ -46,7 +66,7 @@ def read(
     """
     if not requests:
         return
-    made = dataset(reader, requests, cpus)
+    made = dataset(_Shared(reader), requests, cpus)
     store = ray.cluster_resources().get("object_store_memory", 0.0)
     made.context.execution_options.resource_limits = ray.data.ExecutionResources.for_limits(
         object_store_memory=store / 2 / streams

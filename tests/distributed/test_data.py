@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,3 +44,31 @@ def test_a_slow_taker_is_read_ahead_of_but_does_not_fill_its_part_of_the_store(
 def test_nothing_wanted_is_nothing_read(ray_executor: RayExecutor) -> None:
     ray_executor.scan(abs, [1], max)
     assert list(read(lambda request: pa.table({}), [])) == []
+
+
+class Noted:
+    """A reader that notes in a file that it was unpacked."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _noted, (self.log,)
+
+    def __call__(self, number: int) -> pa.Table:
+        return pa.table({"value": [number]})
+
+
+def _noted(log: Path) -> Noted:
+    with log.open("a") as file:
+        file.write(".")
+    return Noted(log)
+
+
+@pytest.mark.ray
+def test_a_reader_is_unpacked_once_per_process(ray_executor: RayExecutor, tmp_path: Path) -> None:
+    """It may hold a corpus of 10,000 snapshots, and be asked as often."""
+    ray_executor.scan(abs, [1], max)
+    log, requests = tmp_path / "log", list(range(40))
+    assert [table.column("value")[0].as_py() for table in read(Noted(log), requests)] == requests
+    assert 1 <= len(log.read_text()) <= 10
