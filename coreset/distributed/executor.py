@@ -166,7 +166,8 @@ class RayExecutor(Executor):
         # Without GPUs they stay, as a process is slow to start, and reserve a CPU only while they work.
         stay = self._device == "cpu"
         options = {"num_cpus": 0, "scheduling_strategy": "SPREAD"} if stay else _ON_GPU
-        actor = ray.remote(max_restarts=3, max_task_retries=3, **options)(PartActor)
+        # Restarts are counted, not tries: many a try fails within the seconds until a node is known to be dead.
+        actor = ray.remote(max_restarts=3, max_task_retries=-1, **options)(PartActor)
         size = min(self.workers, len(parts))
         self._pool += [actor.remote() for _ in range(size - len(self._pool))]
         shared = [ray.put(work)]
