@@ -57,6 +57,8 @@ class Probe(Stage):
             raise DataError("part 1: expected a good density, found a bad one; replace it.")
         if self.fail == "bug" and part.payload == 1:
             raise ZeroDivisionError("a bug")
+        if self.fail == "always" and part.payload == 1:
+            os.kill(os.getpid(), 9)
         if self.fail == "kill" and not Path(os.environ["PROBE_FLAG"]).exists():
             Path(os.environ["PROBE_FLAG"]).touch()
             os.kill(os.getpid(), 9)
@@ -218,3 +220,10 @@ assert not ray.is_initialized()
 @pytest.mark.ray
 def test_where_somebody_has_ended_ray_nothing_is_asked_of_it() -> None:
     subprocess.run([sys.executable, "-c", ENDED_BEFORE], check=True, timeout=300)
+
+
+@pytest.mark.ray
+def test_a_part_that_kills_its_actor_every_time_ends_the_run(ray_executor: RayExecutor, tmp_path: Path) -> None:
+    """Tries are not counted, for many fail while a node is lost; restarts are."""
+    with pytest.raises(WorkError, match=r"a worker died again and again \(ActorDiedError\)"):
+        materialize_all([ActorProbe(1, fail="always")], root=tmp_path, executor=ray_executor)
