@@ -353,19 +353,29 @@ evaluation: {methods: [full, random, ccs], seeds: 2}
 
 
 @pytest.fixture(scope="session")
-def whole_run(tmp_path_factory: pytest.TempPathFactory, small_corpus: Any) -> Path:
-    """A folder with a finished run of a small job, in this process: `job.yaml`, `corpus.zarr` and `run`."""
+def finish_run() -> Callable[[Path], Any]:
+    """Runs `job.yaml` of a folder into its `run`, in this process, packaged and summarised; returns the session."""
     from coreset.artifacts.executor import SerialExecutor
     from coreset.atomic import write_json
     from coreset.session import open_session, package
     from coreset.summary import summarise
 
+    def finish(place: Path) -> Any:
+        session = open_session(place / "job.yaml", place / "run", None, ())
+        with session.recorded(SerialExecutor()) as pipeline:
+            products = pipeline.run()
+            package(session, products)
+            write_json(session.folder.summary, summarise(pipeline, products))
+        return session
+
+    return finish
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory, small_corpus: Any, finish_run: Callable[[Path], Any]) -> Path:
+    """A folder with a finished run of a small job, in this process: `job.yaml`, `corpus.zarr` and `run`."""
     place = tmp_path_factory.mktemp("whole")
     shutil.copytree(small_corpus.path, place / "corpus.zarr")
     (place / "job.yaml").write_text(SMALL_JOB)
-    session = open_session(place / "job.yaml", place / "run", None, ())
-    with session.recorded(SerialExecutor()) as pipeline:
-        products = pipeline.run()
-        package(session, products)
-        write_json(session.folder.summary, summarise(pipeline, products))
+    finish_run(place)
     return place

@@ -4,20 +4,18 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from click.testing import CliRunner
 
 import coreset
-from coreset.artifacts.executor import SerialExecutor
-from coreset.atomic import write_json
 from coreset.cli import main
 from coreset.corpus.store import Corpus
 from coreset.report.evidence import read_evidence
 from coreset.report.page import build_page
-from coreset.session import open_session, package
-from coreset.summary import summarise
 
 JOB = """\
 name: own
@@ -32,7 +30,9 @@ evaluation: {methods: [random, grand, ccs], seeds: 1, steps: 20}
 """
 
 
-def test_scores_of_ones_own_select_points_of_densities(small_corpus: Corpus, tmp_path: Path) -> None:
+def test_scores_of_ones_own_select_points_of_densities(
+    small_corpus: Corpus, finish_run: Callable[[Path], Any], tmp_path: Path
+) -> None:
     shutil.copytree(small_corpus.path, tmp_path / "corpus.zarr")
     sizes = [snapshot.points for snapshot in small_corpus.snapshots]
     values = np.random.default_rng(5).permutation(sum(sizes)) / 2.0
@@ -40,11 +40,7 @@ def test_scores_of_ones_own_select_points_of_densities(small_corpus: Corpus, tmp
     names = [snapshot.name for snapshot in small_corpus.snapshots]
     expected = dict(zip(names, np.split(values, np.cumsum(sizes)[:-1]), strict=True))
     (tmp_path / "job.yaml").write_text(JOB)
-    session = open_session(tmp_path / "job.yaml", tmp_path / "run", None, ())
-    with session.recorded(SerialExecutor()) as pipeline:
-        products = pipeline.run()
-        package(session, products)
-        write_json(session.folder.summary, summarise(pipeline, products))
+    session = finish_run(tmp_path)
     rows = coreset.open(tmp_path / "run").to_pandas()
     assert rows["score"].tolist() == [
         expected[name][index] for name, index in zip(rows["snapshot"], rows["index"], strict=True)
