@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +21,7 @@ from coreset.numerics.grids import grid_points
 
 if TYPE_CHECKING:
     from coreset.artifacts.executor import SerialExecutor
+    from coreset.distributed.executor import RayExecutor
     from coreset.session import Session
     from coreset.sweep import Sweep, SweepProducts
 
@@ -37,6 +38,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.parent.relative_to(Path(__file__).parent)
         whole = folder.parts[:1] in (("cluster",), ("endtoend",))
         item.add_marker(pytest.mark.xdist_group(folder.parts[0] if whole else item.path.name + str(folder)))
+
+
+@pytest.fixture(scope="session")
+def ray_executor() -> "Iterator[RayExecutor]":
+    """The one local Ray of this process; it begins with the first test that maps something."""
+    from coreset.distributed.executor import RayExecutor
+
+    with RayExecutor(address="local", workers=2) as executor:
+        yield executor
+
+
+@pytest.fixture
+def ray_as_found() -> Iterator[None]:
+    """For a test in which something else may start Ray: that one is ended, and the one of others goes on."""
+    import ray
+
+    running = ray.is_initialized()
+    yield
+    if not running:
+        ray.shutdown()
 
 
 def _snapshot(

@@ -19,6 +19,7 @@ from coreset.corpus import point_set, table_set
 from coreset.corpus.described import describe_points
 from coreset.corpus.store import Corpus
 from coreset.corpus.tables import open_table
+from coreset.distributed.executor import RayExecutor
 from coreset.errors import RequestError
 from coreset.numerics.descriptors import Descriptor
 from coreset.stages.space import Space
@@ -416,16 +417,15 @@ def test_what_cannot_be_compared_is_refused_by_name(
 
 
 @pytest.mark.ray
-def test_one_worker_and_two_write_the_same_bytes(trajectories: Corpus, tmp_path: Path, monkeypatch: Any) -> None:
-    from coreset.distributed.executor import RayExecutor
-
+def test_one_worker_and_two_write_the_same_bytes(
+    trajectories: Corpus, tmp_path: Path, monkeypatch: Any, ray_executor: RayExecutor
+) -> None:
     points = open_points(trajectories.path, "CORPUS", None, 4)
     pieces = [(piece,) for piece in points.pieces()]
     assert len(pieces) == 8
     monkeypatch.setattr(point_set.PointSet, "batches", lambda self: [(piece,) for piece in self.pieces()])
     serial = audited(tmp_path / "serial", trajectories.path, neighbours=4)
-    with RayExecutor(address="local", workers=2) as executor:
-        audited(tmp_path / "ray", trajectories.path, neighbours=4, executor=executor)
+    audited(tmp_path / "ray", trajectories.path, neighbours=4, executor=ray_executor)
     for name in ("audit.json", "audit.html"):
         assert (tmp_path / "serial" / name).read_bytes() == (tmp_path / "ray" / name).read_bytes()
     assert serial["coverage"]["queries"] == 1000

@@ -65,17 +65,12 @@ def test_the_python_of_a_page_runs(page, folder, monkeypatch):
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("ray_as_found")
 def test_the_ray_of_the_page_on_use_runs(folder, monkeypatch):
-    import ray
-
     monkeypatch.chdir(folder)
     (block,) = [block for _, block in blocks(ROOT / "docs/using.md") if "to_ray" in block]
-    names, running = {}, ray.is_initialized()
-    try:
-        exec(compile(block, "using.md", "exec"), names)
-    finally:
-        if not running:
-            ray.shutdown()
+    names = {}
+    exec(compile(block, "using.md", "exec"), names)
     assert names["batch"].num_rows == len(names["coreset"].open("al-coreset"))
 
 

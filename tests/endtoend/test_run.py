@@ -151,14 +151,10 @@ def test_killed_at_any_time_it_ends_with_the_same_bytes(
     assert not [path for path in out.rglob("*") if ".tmp-" in path.name]
 
 
+@pytest.mark.usefixtures("ray_as_found")
 def test_the_dataset_is_the_same_from_ray(finished: Path) -> None:
-    import ray
-
     dataset = coreset.open(finished)
-    try:
-        tables = list(dataset.to_ray().iter_batches(batch_size=None, batch_format="pyarrow"))
-    finally:
-        ray.shutdown()
+    tables = list(dataset.to_ray().iter_batches(batch_size=None, batch_format="pyarrow"))
     rows = pa.concat_tables(tables).sort_by([("snapshot", "ascending"), ("index", "ascending")])
     expected = dataset.to_arrow().sort_by([("snapshot", "ascending"), ("index", "ascending")])
     assert rows.column_names == expected.column_names
