@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,15 +20,6 @@ from coreset.stages.coverage import equal_share
 from coreset.stages.selection import parts_of
 from coreset.sweep import Sweep
 from coreset.workflow import legal_cutoffs
-
-
-def check_url(url: str, place: str) -> None:
-    """Raises RequestError for a URL that holds a password or a signature; does not repeat it. A path is taken."""
-    if "://" in url and (re.search(r"//[^/@]*:[^/@]*@", url) or "?" in url):
-        raise RequestError(
-            f"{place}: expected a URL without password or signature, for it is written to run.json, "
-            "found one with; leave them to the environment, or to the configuration of fsspec."
-        )
 
 
 def check_atoms(divided: Split, place: str) -> None:

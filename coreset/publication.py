@@ -20,6 +20,7 @@ from coreset.publishing.publish import Evidence, Publication
 from coreset.publishing.verify import verify
 from coreset.report.evidence import read_evidence
 from coreset.report.markdown import evidence_section
+from coreset.urls import expect_no_secret
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def publish(
 
 
 def _publish_remotely(publication: Publication, url: str) -> Published:
-    push.check_url(url)
+    expect_no_secret(url, "DEST")
     stood = push.remote_stands(url, publication.identity)
     if not stood:
         with tempfile.TemporaryDirectory(prefix="coreset-publish-") as scratch:

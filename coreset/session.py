@@ -20,7 +20,7 @@ from coreset.artifacts.manifest import Artifact, software
 from coreset.artifacts.materialize import is_done, materialize_all
 from coreset.artifacts.remote import Location, RemotePath, located
 from coreset.artifacts.stage import Stage
-from coreset.checks import check, check_atoms, check_url
+from coreset.checks import check, check_atoms
 from coreset.config import Job
 from coreset.corpus.score_file import ScoreFile
 from coreset.corpus.split import Split, outputs_of, split
@@ -34,6 +34,7 @@ from coreset.publishing.card import dataset_card
 from coreset.publishing.package import write_package
 from coreset.publishing.tables import table_card
 from coreset.run_log import Logged, RunLog
+from coreset.urls import expect_no_secret
 from coreset.workflow import Pipeline, Products, energy_points
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def _session(
 
 def _store(place: str | Path) -> Location:
     """Where `--store` says that artifacts lie. Raises RequestError."""
-    check_url(str(place), "--store")
+    expect_no_secret(str(place), "--store")
     store = located(place, "--store")
     if isinstance(store, RemotePath):
         return store
@@ -286,7 +287,7 @@ def _engine(session: Session) -> Engine | None:
 def _open_corpus(job_file: Path, job: Job) -> Corpus | TableCorpus:
     """The corpus of a job; its path is relative to the job file, a URL is taken as it is."""
     source = job.corpus.source
-    check_url(source, f"{job_file}: corpus.source")
+    expect_no_secret(source, f"{job_file}: corpus.source")
     try:
         path = source if "://" in source else str((job_file.parent / source).resolve())
         return TableCorpus.open(path) if is_table_corpus(path) else Corpus.open(path)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coreset.checks import check_atoms, check_url
+from coreset.checks import check_atoms
 from coreset.corpus.elements import SYMBOLS, formula
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet, Split, split
@@ -90,31 +90,3 @@ def test_a_thousand_compositions_are_split_and_taken(make_snapshot: Callable[...
     order = sorted(snapshot.composition for snapshot in snapshots[1:])
     places = sorted(order.index(snapshot.composition) for snapshot in divided.validation.snapshots)
     assert all(i * 9.99 <= place < (i + 1) * 9.99 for i, place in enumerate(places))
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "s3://AKIA:s3cret@bucket/al.zarr",
-        "https://me:s3cret@example.org/al.zarr",
-        "https://example.org/al.zarr?sig=s3cret",
-        "simplecache::https://me:s3cret@example.org/al.zarr",
-    ],
-)
-def test_a_url_with_a_password_is_refused_and_not_repeated(source: str) -> None:
-    with pytest.raises(RequestError, match=r"corpus\.source: expected a URL without password") as caught:
-        check_url(source, "job.yaml: corpus.source")
-    assert "s3cret" not in str(caught.value) and "example" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "s3://bucket/al.zarr",
-        "abfs://box@account.dfs.core.windows.net/al.zarr",
-        "data/what?.zarr",
-        "http://h:80/a@b.zarr",
-    ],
-)
-def test_other_urls_and_paths_are_taken(source: str) -> None:
-    check_url(source, "job.yaml: corpus.source")

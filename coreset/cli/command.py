@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 
 from coreset.errors import CoresetError
+from coreset.urls import expect_no_secret
 
 if TYPE_CHECKING:
     from coreset.artifacts.remote import Location
@@ -76,6 +77,7 @@ def reports_errors(command: F) -> F:
     @wraps(command)
     def run(*args: Any, debug: bool, **kwargs: Any) -> None:
         try:
+            _expect_no_secrets()
             command(*args, **kwargs)
         except CoresetError as error:
             if debug:
@@ -97,6 +99,17 @@ def reports_errors(command: F) -> F:
             os._exit(INTERRUPTED)
 
     return run  # type: ignore[return-value]
+
+
+def _expect_no_secrets() -> None:
+    """Raises RequestError where a word of the command is a URL with a secret, which reports would repeat."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        place = parameter.opts[0] if isinstance(parameter, click.Option) else parameter.human_readable_name
+        value = context.params.get(parameter.name or "")
+        for word in value if isinstance(value, tuple) else (value,):
+            if isinstance(word, str | Path):
+                expect_no_secret(str(word), place)
 
 
 @contextmanager

@@ -17,15 +17,6 @@ HUB = "hf:"
 _LEFT_BY_HUB = frozenset({".gitattributes"})
 
 
-def check_url(url: str) -> None:
-    """Raises RequestError for a URL that holds a password or a signature, which is not repeated."""
-    if re.search(r"//[^/@]*@", url) or "?" in url:
-        raise RequestError(
-            "DEST: expected a URL without password or signature, found one with; leave them to the environment, or to "
-            "the configuration of fsspec."
-        )
-
-
 def check_repository(name: str) -> None:
     """Raises RequestError for what is no `hf:USER/NAME`, or where huggingface_hub is not installed."""
     if not re.fullmatch(rf"{HUB}[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):

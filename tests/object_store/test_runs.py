@@ -160,8 +160,8 @@ def test_a_flipped_bit_in_a_score_ends_the_run_and_is_named(
 @pytest.mark.parametrize(
     ("store", "told"),
     [
-        ("s3://key:s3cret@{bucket}/store", "--store: expected a URL without password or signature"),
-        ("s3://{bucket}/store?token=s3cret", "--store: expected a URL without password or signature"),
+        ("s3://key:s3cret@{bucket}/store", "--store: expected a URL without password"),
+        ("s3://{bucket}/store?token=s3cret", "--store: expected a URL without password"),
         ("s3://none-of-this-name/store", "--store: expected a URL to write to, found that it cannot be: s3://none-of"),
         ("http://127.0.0.1/store", "--store: expected a path, or the URL of an object store"),
         ("simplecache::s3://{bucket}/store", "--store: expected a path, or the URL of an object store"),

@@ -102,6 +102,35 @@ def test_a_password_in_the_url_of_a_corpus_is_refused_and_neither_said_nor_kept(
         assert sorted(place.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "{url}"],
+        ["audit", "corpus.zarr", "--against", "{url}"],
+        ["extend", "run/coreset", "{url}", "--out", "grown"],
+        ["import", "index.parquet", "{url}", "imported"],
+        ["import", "index.parquet", "corpus.zarr", "{url}"],
+        ["ingest", "{url}", "new.zarr", "--target", "y"],
+        ["ingest", "raw", "{url}"],
+        ["init", "{url}"],
+        ["publish", "run", "{url}"],
+        ["run", "job.yaml", "--out", "{url}"],
+        ["run", "job.yaml", "--store", "{url}"],
+        ["select", "{url}", "--out", "kept.parquet"],
+    ],
+)
+@pytest.mark.parametrize("url", ["s3://key:half/{}@bucket/x.parquet", "https://{}@example.org/x.parquet"])
+def test_no_verb_takes_a_url_with_a_secret(
+    words: list[str], url: str, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    before = sorted(place.rglob("*"))
+    result = CliRunner().invoke(main, [word.format(url=url.format(MARK)) for word in words])
+    assert result.exit_code == 2
+    assert "expected a URL without password" in result.stderr
+    assert MARK not in result.output and sorted(place.rglob("*")) == before
+
+
 def test_a_record_with_such_a_url_is_not_read_again(whole_run: Path, tmp_path: Path) -> None:
     shutil.copytree(whole_run / "run", tmp_path / "run")
     record = json.loads((tmp_path / "run" / "run.json").read_bytes())
