@@ -94,13 +94,18 @@ class RunFolder:
             key = ".".join(map(str, problem["loc"])) or "the whole"
             raise RequestError(
                 f"{self.path / RECORD}: {key}: expected the record of a run, found a damaged file ({problem['msg']}); "
-                "run again."
+                f"{self._way_out}."
             ) from None
         except ValueError as error:
             raise RequestError(
-                f"{self.path / RECORD}: expected JSON, found a damaged file ({brief(error)}); run again."
+                f"{self.path / RECORD}: expected JSON, found a damaged file ({brief(error)}); {self._way_out}."
             ) from None
         return record
+
+    @property
+    def _way_out(self) -> str:
+        """What was finished lies in the store, which needs no record; whose folder it is, nothing else tells."""
+        return f"run with another --out and --store {self.store}, which goes on from what was finished"
 
     def write(self, record: dict[str, Any]) -> None:
         """Replaces the record."""
@@ -117,6 +122,12 @@ class RunFolder:
             return
         if not self.path.is_dir():
             raise RequestError(f"{self.path}: expected a folder for the results, found a file; use another --out.")
+        for written in (self.path / LOCK, self.log):
+            # Both are opened where they stand, and what a link leads to would be written over.
+            if written.is_symlink():
+                raise RequestError(
+                    f"{written}: expected a file of the run's own, found a link; remove it, or use another --out."
+                )
         if (self.path / RECORD).is_file():
             held = self.read().get("name")
             if held != name:

@@ -7,7 +7,7 @@ import re
 import socket
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -55,12 +55,24 @@ def absolute_output(path: Path, option: str) -> Path:
         raise RequestError(
             f"{option}: expected a local path, found {str(path)!r}; only --store may lie in an object store."
         )
+    _expect_text(path, option)
     found = next((parent for parent in path.absolute().parents if parent.exists()), path.absolute())
     if not found.is_dir() or not os.access(found, os.W_OK):
         raise RequestError(
             f"{option}: expected a path below a folder to write in, found {found}; use another {option}."
         )
     return path.absolute()
+
+
+def _expect_text(path: Path, place: str) -> None:
+    """Raises RequestError for a path that no JSON can hold: records and manifests name it."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        raise RequestError(
+            f"{place}: expected a path in UTF-8, found {os.fsencode(path.absolute())!r}; rename what is in it, or use "
+            "another."
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -135,7 +147,9 @@ class _Record:
         where = "; ".join(getattr(error, "__notes__", ()))
         told = {"error": message, "where": where, "traceback": "".join(traceback.format_exception(error))}
         line = self.log.tell("run fails", **told, next=f"mend what the error names, then {again}")
-        self._write("failed", message, where, f"{self.session.folder.log.name}, line {line}")
+        # Where the disk is full it stays as it is: what is told is the first error, and the log may have had room.
+        with suppress(OSError):
+            self._write("failed", message, where, f"{self.session.folder.log.name}, line {line}")
 
     def finish(self) -> None:
         self.log.tell("run ends")
@@ -169,6 +183,7 @@ def open_session(
 
     allow_code: whether the class that the job may name as its network is imported, which runs it.
     """
+    _expect_text(job_file, "JOB")
     job = load_job(job_file, overrides)
     if job.network.code is not None and not allow_code:
         raise RequestError(

@@ -29,6 +29,6 @@ def expect_no_secret(url: str, place: str) -> None:
         split = ":" in host and not port and "@" in url
         if (at and not named) or split or "?" in link:
             raise RequestError(
-                f"{place}: expected a URL without password, token or signature, for it is written down, found one with; "
-                "leave them to the environment, or to the configuration of fsspec."
+                f"{place}: expected a URL without password, token or signature, for it is written down, found one "
+                "with; leave them to the environment, or to the configuration of fsspec."
             )

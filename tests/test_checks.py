@@ -14,7 +14,7 @@ from coreset.corpus.elements import SYMBOLS, formula
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet, Split, split
 from coreset.corpus.store import Corpus
-from coreset.errors import DataError, RequestError
+from coreset.errors import DataError
 from coreset.session import open_session
 
 Made = tuple[Snapshot, np.ndarray]

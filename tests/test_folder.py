@@ -129,6 +129,17 @@ def test_what_is_in_the_way_is_refused_and_stays(
     assert picture(tmp_path) == before
 
 
+@pytest.mark.parametrize("name", [".lock", "log.jsonl"])
+def test_nothing_is_written_where_a_link_leads(name: str, tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("precious")
+    folder = RunFolder(tmp_path / "out")
+    folder.write({"name": "al"})
+    (folder.path / name).symlink_to(tmp_path / "theirs")
+    with pytest.raises(RequestError, match=rf"out/{name}: expected a file of the run's own, found a link; remove it"):
+        folder.expect_free_for("al")
+    assert (tmp_path / "theirs").read_text() == "precious"
+
+
 def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     folder = RunFolder(tmp_path / "file" / "below")

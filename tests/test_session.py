@@ -1,6 +1,8 @@
 """A request is checked whole before anything is started or written, and told again for `status`."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from coreset import energies, session
 from coreset.artifacts.executor import SerialExecutor
 from coreset.artifacts.materialize import materialize_all
+from coreset.cli import main
 from coreset.corpus.store import Corpus
 from coreset.errors import RequestError, WorkError
 from coreset.folder import RunFolder
@@ -247,6 +251,56 @@ def test_what_ended_a_run_is_recorded(error: BaseException, state: str, told: st
     with opened.recorded(SerialExecutor()):
         pass
     assert record_of(opened)["state"] == "done"
+
+
+def test_where_the_record_cannot_be_written_the_first_error_is_told(
+    job_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_at(job_file)
+
+    def full(folder: RunFolder, record: dict[str, Any]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="the first"), opened.recorded(SerialExecutor()):
+        monkeypatch.setattr(RunFolder, "write", full)
+        error = OSError("the first")
+        error.add_note("part 'a' of scoring")
+        raise error
+    assert record_of(opened)["state"] == "running"
+    told = CliRunner().invoke(main, ["status", str(opened.folder.path), "--json"])
+    assert told.exit_code == 0, told.output
+    status = json.loads(told.stdout)
+    assert (status["state"], status["error"], status["where"]) == (
+        "failed",
+        "OSError: the first",
+        "part 'a' of scoring",
+    )
+
+
+def test_a_damaged_record_names_a_way_out_that_works(job_file: Path) -> None:
+    opened = open_at(job_file)
+    with opened.recorded(SerialExecutor()) as pipeline:
+        finished, _ = pipeline.score()
+    (opened.folder.path / "run.json").write_bytes(b"")
+    with pytest.raises(RequestError) as caught, open_at(job_file).recorded(SerialExecutor()):
+        pytest.fail("the run began")
+    assert f"run with another --out and --store {opened.store}, which goes on" in str(caught.value)
+    again = open_at(job_file, out="again", store=str(opened.store))
+    with again.recorded(SerialExecutor()) as pipeline:
+        made, _ = pipeline.score()
+    assert [each.folder for each in made] == [each.folder for each in finished]
+
+
+def test_a_path_that_is_no_text_is_a_wrong_request(job_file: Path, tmp_path: Path) -> None:
+    for name, place in (("out", "--out"), ("store", "--store")):
+        path = tmp_path / os.fsdecode(b"bad\xff") / "run"
+        with pytest.raises(RequestError, match=rf"^{place}: expected a path in UTF-8, found b'.*bad.*'; rename"):
+            open_session(job_file, path if name == "out" else None, path if name == "store" else None, ())
+    moved = tmp_path / os.fsdecode(b"jobs\xff")
+    job_file.parent.rename(moved)
+    with pytest.raises(RequestError, match=r"^JOB: expected a path in UTF-8"):
+        open_session(moved / job_file.name, tmp_path / "run", None, ())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_records_the_stages_that_it_asked_for(job_file: Path) -> None:

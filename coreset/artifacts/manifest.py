@@ -71,15 +71,20 @@ def shard_record(name: str, path: Path, figures: dict[str, Any]) -> dict[str, An
 
 
 def checksum(manifest: dict[str, Any]) -> str:
-    """SHA-256 of a manifest's canonical JSON without its own checksum, so that no figure in it changes unseen."""
+    """SHA-256 of the canonical JSON of a manifest, or a record, without its own, so that no figure changes unseen."""
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
     return hashlib.sha256(canonical_json(rest)).hexdigest()
 
 
+def sealed(statement: dict[str, Any]) -> dict[str, Any]:
+    """A statement with its checksum."""
+    stated = parse_json(canonical_json(statement))  # as it will be read: keys are text, and lie in another order
+    return {**stated, "checksum": checksum(stated)}
+
+
 def write_manifest(path: Location, statement: dict[str, Any]) -> None:
     """Writes the mark of completeness, with its checksum."""
-    stated = parse_json(canonical_json(statement))  # as it will be read: keys are text, and lie in another order
-    keep_json(path, {**stated, "checksum": checksum(stated)})
+    keep_json(path, sealed(statement))
 
 
 @dataclass(frozen=True)

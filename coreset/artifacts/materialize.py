@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +13,16 @@ from coreset.artifacts.manifest import (
     MANIFEST,
     TIMINGS,
     Artifact,
+    checksum,
     find_shard,
+    sealed,
     shard_record,
     software,
     write_manifest,
 )
 from coreset.artifacts.remote import Location, RemotePath, in_parallel, keep_json
 from coreset.artifacts.stage import Context, Part, Stage, forget_peak_memory, peak_memory, timed
-from coreset.atomic import TEMPORARY, remove, replacing
+from coreset.atomic import TEMPORARY, parse_json, remove, replacing
 from coreset.errors import WorkError
 
 _RECORDS = ".records"
@@ -54,7 +55,16 @@ class _Site:
         if isinstance(self.folder, RemotePath):
             folder = self.folder
             return self._put(part, lambda name: (folder / name).size) is not None
-        return all((self.folder / name).exists() for name in (self.shard(part), self.record(part)))
+        return (self.folder / self.shard(part)).exists() and self._recorded(part) is not None
+
+    def _recorded(self, part: Part) -> dict[str, Any] | None:
+        """The part's record; None where there is none, or a damaged one, whose part is made again."""
+        try:
+            record: dict[str, Any] = parse_json((self.folder / self.record(part)).read_bytes())
+            whole = record["checksum"] == checksum(record)
+        except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+            return None
+        return record if whole else None
 
     def _put_so_far(self, folder: RemotePath) -> dict[str, Any]:
         """By part, the records of the shards that are whole in a store at a URL."""
@@ -65,11 +75,10 @@ class _Site:
 
     def _put(self, part: Part, size: Callable[[str], int | None]) -> dict[str, Any] | None:
         """The part's record if every file that it states has its size: they were put one by one, in any order."""
-        try:
-            record: dict[str, Any] = json.loads((self.folder / self.record(part)).read_bytes())
-            whole = all(size(name) == stated["bytes"] for name, stated in record["shard"]["files"].items())
-        except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
-            return None  # there is none, or a damaged one
+        record = self._recorded(part)
+        if record is None:
+            return None
+        whole = all(size(name) == stated["bytes"] for name, stated in record["shard"]["files"].items())
         return record if whole else None
 
     def produce(self, part: Part, context: Context) -> None:
@@ -85,11 +94,11 @@ class _Site:
                 with self.folder.scratch() as here:
                     made = self._make(part, here / final, context)
                     self.folder.take(here / final)
-                    keep_json(record, made)
+                    keep_json(record, sealed(made))
             else:
                 with replacing(self.folder / final) as temporary:
                     # The record goes first: a shard that stands under its final name always has one.
-                    keep_json(record, self._make(part, temporary, context))
+                    keep_json(record, sealed(self._make(part, temporary, context)))
         except OSError:
             # Another run that shares the store may have finished the artifact meanwhile, and swept this shard's place.
             if not self.manifest.is_file():
@@ -123,17 +132,16 @@ class _Site:
                 raise
 
     def _records(self) -> list[dict[str, Any]]:
-        """Those of all parts. Raises FileNotFoundError where a shard is not there."""
+        """Those of all parts. Raises FileNotFoundError where a shard, or its record, is not there or not whole."""
         parts = self.stage.parts()
-        if not isinstance(self.folder, RemotePath):
-            return [json.loads((self.folder / self.record(part)).read_bytes()) for part in parts]
-        found = self._put_so_far(self.folder)
-        for part in parts:
-            if part.name not in found:
+        there = self._put_so_far(self.folder) if isinstance(self.folder, RemotePath) else None
+        found = [self._recorded(part) if there is None else there.get(part.name) for part in parts]
+        for part, record in zip(parts, found, strict=True):
+            if record is None:
                 raise FileNotFoundError(
                     f"{self.folder / self.shard(part)}: expected what was put there, found it missing or cut short"
                 )
-        return [found[part.name] for part in parts]
+        return [record for record in found if record is not None]
 
     def _find(self, record: dict[str, Any], below: str = "") -> Path:
         files = record["files"]
@@ -165,6 +173,8 @@ def _tidy(folder: Location) -> None:
         records = folder / _RECORDS
         in_parallel(lambda name: (records / name).remove(), records.sizes())
         return
+    if folder.is_symlink():
+        return  # what it leads to is another's
     for entry in folder.iterdir():
         if entry.name == _RECORDS or entry.name.startswith(TEMPORARY):
             remove(entry)
@@ -181,7 +191,7 @@ class _Produce:
         try:
             site.produce(part, context)
         except Exception as error:
-            told = WorkError(OUT_OF_MEMORY.format(what=site.stage.title)) if _is_of_memory(error) else error
+            told = WorkError(OUT_OF_MEMORY.format(what=site.stage.title)) if is_of_memory(error) else error
             told.add_note(f"part {part.name!r} of {site.stage.title}, {site.folder.name}")
             raise told from error.__cause__ if told is error else error
 
@@ -192,8 +202,8 @@ OUT_OF_MEMORY = (
 )
 
 
-def _is_of_memory(error: Exception) -> bool:
-    """PyTorch has an exception of its own for that on a GPU, and on the CPU none but a text."""
+def is_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: PyTorch has an exception of its own for that on a GPU, and on the CPU none but a text."""
     names = [kind.__name__ for kind in type(error).__mro__]
     return "MemoryError" in names or "OutOfMemoryError" in names or "can't allocate memory" in str(error)
 

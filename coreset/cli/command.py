@@ -88,7 +88,10 @@ def reports_errors(command: F) -> F:
             # A full disk, a missing permission, a damaged file: what was finished is kept all the same.
             if debug:
                 traceback.print_exc()
-            err_console.print(f"coreset: {error}; mend that and run again.", style="red", markup=False, soft_wrap=True)
+            where = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
+            err_console.print(
+                f"coreset: {error}{where}; mend that and run again.", style="red", markup=False, soft_wrap=True
+            )
             sys.exit(1)
         except KeyboardInterrupt:
             err_console.print(

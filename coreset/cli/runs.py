@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -174,6 +175,14 @@ def plan(
         print_plan(figures, out_console)
 
 
+def _ended(last: dict[str, Any] | None) -> dict[str, Any]:
+    """What became of a run that its record says goes on, but that holds its folder no longer; by its last event."""
+    if last is None or last.get("event") != "run fails":
+        return {"state": "interrupted"}  # by what leaves no time to say so
+    # There was no room for the record.
+    return {"state": "failed", "error": last.get("error"), "where": last.get("where", ""), "log": "log.jsonl"}
+
+
 @main.command()
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 @json_option
@@ -188,7 +197,7 @@ def status(directory: Path, as_json: bool) -> None:
     record = folder.read()
     try:
         if record["state"] == "running" and not folder.in_use():
-            record["state"] = "interrupted"  # by what leaves no time to say so
+            record |= _ended(last_event(folder.log))
         stages = stage_states(record)
         told = {key: record[key] for key in ("name", "state", "error", "where", "log")}
     except KeyError as error:

@@ -68,9 +68,19 @@ def matching(members: Sequence[Named], pattern: str, what: str) -> tuple[Named, 
 def read_mark(path: str) -> bytes:
     """The root metadata, or a RequestError that says why there are none."""
     try:
+        return _read_mark(path)
+    except RequestError:
+        raise
+    except Exception as error:  # clients have errors of their own for what is one of the network, or of the account
+        named = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+        raise RequestError(f"{path}/{METADATA}: cannot be read ({named}{brief(error)})") from error
+
+
+def _read_mark(path: str) -> bytes:
+    try:
         filesystem, root = fsspec.core.url_to_fs(path)
-    except (ImportError, ValueError) as error:
-        raise RequestError(f"{path}: cannot be opened ({error})") from error
+    except Exception as error:
+        raise RequestError(f"{path}: cannot be opened ({brief(error)})") from error
     try:
         return bytes(patiently(lambda: filesystem.cat_file(f"{root}/{METADATA}")))
     except FileNotFoundError:
@@ -79,8 +89,6 @@ def read_mark(path: str) -> bytes:
         raise RequestError(
             f"{path}: expected a corpus, which is a folder, found a file; `coreset ingest` makes one"
         ) from None
-    except OSError as error:
-        raise RequestError(f"{path}/{METADATA}: cannot be read ({brief(error)})") from error
     if not filesystem.exists(root):
         raise RequestError(f"{path}: no such corpus; `coreset ingest SOURCE {path}` makes one")
     below = {

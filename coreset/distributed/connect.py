@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from coreset.errors import RequestError
+from coreset.errors import RequestError, WorkError, brief
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _OBJECT_STORE = 2 * 1024**3
@@ -45,7 +45,8 @@ def start(address: str = "auto", workers: int | None = None) -> str:
     """Starts a local Ray, or attaches to the cluster that is meant; never to one that merely happens to run here.
 
     `auto` means the cluster of RAY_ADDRESS, which a Ray job has, else a local one, which other machines cannot reach.
-    Returns the folder of Ray's own logs on this host. Raises RequestError if no cluster answers.
+    Returns the folder of Ray's own logs on this host. Raises RequestError if no cluster answers, WorkError where a
+    local one does not come up.
     """
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -72,6 +73,11 @@ def start(address: str = "auto", workers: int | None = None) -> str:
         raise RequestError(
             f"cluster.address: expected a running Ray cluster at {address!r}, found none ({error})."
         ) from None
+    except Exception as error:  # Ray has no kind of its own for a node that does not come up
+        raise WorkError(
+            f"Ray did not start ({brief(error)}); run again when the machine has less to do, or name a cluster that "
+            "runs in cluster.address."
+        ) from error
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from coreset.artifacts.executor import Executor, Progress, SerialExecutor, Work
-from coreset.artifacts.materialize import OUT_OF_MEMORY
+from coreset.artifacts.materialize import OUT_OF_MEMORY, is_of_memory
 from coreset.artifacts.stage import Part, Place, Stage
 from coreset.distributed.connect import reserved, start
-from coreset.errors import CoresetError, RequestError, WorkError
+from coreset.errors import CoresetError, RequestError, WorkError, brief
 
 if TYPE_CHECKING:
     import ray
@@ -271,15 +271,15 @@ def _cause(error: BaseException, title: str) -> CoresetError:
             return _noted(kind(str(cause)), cause)
         failures = getattr(found, "worker_failures", {})
         pending += [*failures.values(), *filter(None, (getattr(found, "cause", None), found.__cause__))]
-    name = type(error).__name__
-    if name == "OutOfMemoryError":
+    cause, name = getattr(error, "cause", None) or error, type(error).__name__
+    if is_of_memory(error) or is_of_memory(cause):
         return WorkError(OUT_OF_MEMORY.format(what=title))
     if name in _DEATHS:
         return WorkError(
             f"{title}: a worker died again and again ({name}), killed from outside or by its node; log.jsonl names the "
             "folder of Ray's logs, which tell more. Run again: what was finished is kept."
         )
-    return _noted(WorkError(f"{title}: {name}: {error}"), getattr(error, "cause", error))
+    return _noted(WorkError(f"{title}: {type(cause).__name__}: {brief(cause)}"), cause)
 
 
 def _noted(error: CoresetError, cause: BaseException) -> CoresetError:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from coreset import errors
 from coreset.artifacts.executor import Work
+from coreset.artifacts.materialize import OUT_OF_MEMORY, is_of_memory
 from coreset.artifacts.stage import Part
 from coreset.distributed.context import RemoteContext
-from coreset.errors import CoresetError
+from coreset.errors import CoresetError, WorkError, brief
 
 
 def produce(work: Work, digest: str, part: Part) -> None:
@@ -68,8 +70,14 @@ def map_parts(work: Work, parts: Sequence[tuple[str, Part]]) -> Iterator[Part]:
         except CoresetError as error:
             # As a value: Ray Data would keep no more of an exception than its text, amid its own.
             notes = list(getattr(error, "__notes__", ()))
-            return {**row, "error": type(error).__name__, "message": str(error), "notes": notes}
-        return {**row, "error": "", "message": "", "notes": [""]}
+            return {**row, "error": type(error).__name__, "message": str(error), "notes": notes, "trace": ""}
+        except Exception as error:
+            name = listed[row["number"]][1].name
+            told = f"{name}: {type(error).__name__}: {brief(error)}"
+            told = OUT_OF_MEMORY.format(what=name) if is_of_memory(error) else told
+            trace = traceback.format_exc()
+            return {**row, "error": WorkError.__name__, "message": told, "notes": [""], "trace": trace}
+        return {**row, "error": "", "message": "", "notes": [""], "trace": ""}
 
     numbers = ray.data.from_items(
         [{"number": number} for number in range(len(by_number))], override_num_blocks=len(by_number)
@@ -77,7 +85,7 @@ def map_parts(work: Work, parts: Sequence[tuple[str, Part]]) -> Iterator[Part]:
     for row in numbers.map(attempt).iter_rows():
         if row["error"]:
             failure = getattr(errors, row["error"])(row["message"])
-            for note in row["notes"]:
+            for note in filter(None, row["notes"]):
                 failure.add_note(note)
-            raise failure
+            raise failure from (RuntimeError(row["trace"]) if row["trace"] else None)
         yield by_number[row["number"]][1]

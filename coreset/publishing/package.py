@@ -16,7 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from coreset.artifacts.manifest import MANIFEST, Artifact, inside, shard_record, write_manifest
+from coreset.artifacts.manifest import (
+    MANIFEST,
+    Artifact,
+    checksum,
+    inside,
+    shard_record,
+    verify_files,
+    write_manifest,
+)
 from coreset.atomic import TEMPORARY, canonical_json, parse_json, remove, sync, sync_tree
 from coreset.corpus.snapshot import Snapshot
 
@@ -211,7 +219,8 @@ def write_folder(
         records.append(shard_record(name, fresh / name, figures))
     write_manifest(fresh / MANIFEST, {**stated, "shards": records})
     sync_tree(fresh)
-    (destination / MANIFEST).unlink(missing_ok=True)
+    if not destination.is_symlink():  # what it leads to is another's
+        (destination / MANIFEST).unlink(missing_ok=True)
     remove(destination)
     os.replace(fresh, destination)
     sync(destination.parent)
@@ -223,15 +232,16 @@ def snapshots_digest(snapshots: tuple[Snapshot, ...]) -> str:
 
 
 def _stands(destination: Path, stated: dict[str, Any]) -> bool:
-    """Whether the folder holds this very package, every file in its size; `verify` looks at the bytes too."""
+    """Whether the folder holds this very package, byte for byte; a damaged one is written anew."""
     try:
         manifest = parse_json((destination / MANIFEST).read_bytes())
-        manifest.pop("checksum")
-        files = {name: file for shard in manifest.pop("shards") for name, file in shard["files"].items()}
-        sizes = all((destination / name).stat().st_size == file["bytes"] for name, file in files.items())
+        whole = manifest.pop("checksum") == checksum(manifest)
+        for shard in manifest.pop("shards"):
+            for _ in verify_files(destination, shard["files"]):
+                pass
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False
-    return sizes and manifest == parse_json(canonical_json(stated))
+    return bool(whole and manifest == parse_json(canonical_json(stated)))
 
 
 def published_snapshots(table: pa.Table) -> pa.Table:

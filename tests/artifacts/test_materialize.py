@@ -17,6 +17,7 @@ from coreset.artifacts.executor import Progress, SerialExecutor, Work
 from coreset.artifacts.materialize import is_done, materialize, materialize_all
 from coreset.artifacts.stage import Part, Place
 from coreset.atomic import TEMPORARY
+from coreset.errors import WorkError
 
 Picture = Callable[[Path], dict[str, bytes | None]]
 
@@ -250,6 +251,44 @@ def test_leftovers_of_a_killed_run_are_swept(toy: Any, tmp_path: Path, picture: 
     (folder / ".records" / f"{TEMPORARY}abc-set__0.json").write_text("{")
     materialize(toy(), root=tmp_path / "swept", executor=SerialExecutor())
     assert picture(tmp_path / "swept") == picture(tmp_path / "clean")
+
+
+@pytest.mark.parametrize("folders", [False, True])
+@pytest.mark.parametrize("damage", ["cut", "figure", "no checksum", "another kind"])
+def test_a_part_whose_record_is_damaged_is_made_again(
+    toy: Any, damage: str, folders: bool, tmp_path: Path, picture: Picture
+) -> None:
+    undisturbed = materialize(toy(folders=folders), root=tmp_path / "undisturbed", executor=SerialExecutor())
+
+    def fail(part: Part) -> None:
+        if part.payload == 3:
+            raise WorkError("broken off")
+
+    with pytest.raises(WorkError):
+        materialize(toy(folders=folders, before=fail), root=tmp_path / "run", executor=SerialExecutor())
+    record = tmp_path / "run" / undisturbed.folder.name / ".records" / "set__1.json"
+    told = json.loads(record.read_bytes())
+    assert told["shard"]["figures"] == {"value": 13}
+    if damage == "figure":
+        told["shard"]["figures"]["value"] = 12
+    if damage == "no checksum":
+        del told["checksum"]
+    content = json.dumps([1] if damage == "another kind" else told)
+    record.write_text(content[: len(content) // 2] if damage == "cut" else content)
+    again = toy(folders=folders)
+    materialize(again, root=tmp_path / "run", executor=SerialExecutor())
+    assert again.calls == ["set/1", "set/3"]
+    assert picture(tmp_path / "run") == picture(tmp_path / "undisturbed")
+
+
+def test_nothing_is_swept_where_a_link_leads(toy: Any, tmp_path: Path, picture: Picture) -> None:
+    artifact = materialize(toy(), root=tmp_path / "elsewhere", executor=SerialExecutor())
+    (artifact.folder / f"{TEMPORARY}theirs").write_text("precious")
+    before = picture(tmp_path / "elsewhere")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / artifact.folder.name).symlink_to(artifact.folder)
+    materialize(toy(), root=tmp_path / "store", executor=SerialExecutor())
+    assert picture(tmp_path / "elsewhere") == before
 
 
 @pytest.mark.parametrize("folders", [False, True])

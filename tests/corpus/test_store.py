@@ -8,6 +8,7 @@ import fsspec
 import numpy as np
 import pytest
 import zarr
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -464,6 +465,19 @@ def test_folders_and_circles_of_links_in_the_place_of_files_are_named(root):
     (root / "zarr.json").mkdir()
     with pytest.raises(RequestError, match=r"zarr\.json: cannot be read"):
         Corpus.open(root)
+
+
+@pytest.mark.parametrize("fails_at", ["cat_file", "exists"])
+def test_what_a_client_of_an_object_store_raises_names_the_url(fails_at, monkeypatch):
+    class NoCredentialsError(Exception):
+        """As that of botocore, which is no OSError."""
+
+    def fail(*_):
+        raise NoCredentialsError("Unable to locate credentials")
+
+    monkeypatch.setattr(MemoryFileSystem, fails_at, fail)
+    with pytest.raises(RequestError, match=r"memory://none/zarr\.json: cannot be read \(NoCredentialsError: Unable"):
+        Corpus.open("memory://none")
 
 
 def test_the_shipped_corpora_have_the_layout_that_is_demanded():

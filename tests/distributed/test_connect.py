@@ -1,9 +1,14 @@
 """What a run waits for on a cluster, and what it does where that cannot come."""
 
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from coreset.distributed import connect
 from coreset.distributed.executor import RayExecutor
+from coreset.errors import WorkError
 
 
 @pytest.mark.ray
@@ -22,3 +27,12 @@ def test_no_more_is_reserved_than_the_hosts_hold(ray_executor: RayExecutor, monk
     with connect.reserved([{"CPU": 1.0}] * 5):
         assert held() == [2]
     assert held() == []
+
+
+def test_a_ray_that_does_not_come_up_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.\nThis could happen because …")
+
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with pytest.raises(WorkError, match=r"^Ray did not start \(The current node timed out .* This could .*; run again"):
+        connect.start("local")

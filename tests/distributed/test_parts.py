@@ -1,6 +1,7 @@
 """What tasks share is unpacked once per stage, and let go with it. With a stand-in for Ray."""
 
 import sys
+import traceback
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from coreset.artifacts.stage import Context, Part
 from coreset.distributed import parts
 from coreset.distributed.executor import RayExecutor
+from coreset.errors import WorkError
 
 
 class Reference:
@@ -114,3 +116,20 @@ def test_a_map_of_ray_data_unpacks_its_parts_once_per_process(ray_executor: RayE
     ray_executor.map(_nothing, [("", Part(f"{i}", Told(str(log)))) for i in range(count)], "data", "probe")
     processes = len(log.read_text()) / count
     assert 1 <= processes <= 10
+
+
+def _fail(_: str, part: Part, __: Any) -> None:
+    raise MemoryError if part.name == "large" else ZeroDivisionError("oops")
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("name", "told"), [("large", "large: there was not enough memory; lower"), ("odd", "odd: ZeroDivisionError: oops$")]
+)
+def test_what_a_map_of_ray_data_dies_of_is_told_in_one_sentence(
+    name: str, told: str, ray_executor: RayExecutor
+) -> None:
+    with pytest.raises(WorkError, match=f"^{told}") as caught:
+        ray_executor.map(_fail, [("", Part(name))], "data", "ingestion")
+    assert "\n" not in str(caught.value)
+    assert "_fail" in "".join(traceback.format_exception(caught.value))

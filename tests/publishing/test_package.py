@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_a_package_that_stands_is_not_touched(build: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("name", ["part-00000.parquet", "snapshots.parquet", "README.md", "manifest.json"])
-@pytest.mark.parametrize("damage", ["lost", "cut", "garbage"])
+@pytest.mark.parametrize("damage", ["lost", "cut", "garbage", "a bit"])
 def test_a_package_that_lost_something_is_written_again(
     name: str, damage: str, build: Any, tmp_path: Path, picture: Picture
 ) -> None:
@@ -135,11 +136,25 @@ def test_a_package_that_lost_something_is_written_again(
     before = picture(path)
     if damage == "lost":
         (path / name).unlink()
+    elif damage == "a bit":
+        content = bytearray((path / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (path / name).write_bytes(content)
     else:
         content = (path / name).read_bytes()
         (path / name).write_bytes(content[: len(content) // 2] if damage == "cut" else b"[1]")
     build(tmp_path)
     assert picture(path) == before
+
+
+def test_what_a_link_leads_to_is_left_alone(build: Any, tmp_path: Path, picture: Picture) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(build(tmp_path).path, elsewhere)
+    shutil.rmtree(tmp_path / "coreset")
+    (tmp_path / "coreset").symlink_to(elsewhere)
+    before = picture(elsewhere)
+    package = build(tmp_path, seed=1).path
+    assert not package.is_symlink() and picture(elsewhere) == before
 
 
 def test_another_selection_replaces_the_package_whole(build: Any, tmp_path: Path, picture: Picture) -> None:

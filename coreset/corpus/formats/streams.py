@@ -30,6 +30,9 @@ COMPRESSIONS = {
 }
 """The suffix that is usual, and the bytes that tell."""
 
+_EXPANDED, _RATIO = 2**29, 20
+"""Bytes that any file may hold, and how many times its own size a larger one may: numbers as text shrink to a third."""
+
 _TAR = slice(257, 262)
 """Where the name of the format, `ustar`, stands in a tar."""
 
@@ -101,7 +104,7 @@ class File:
     def read(self) -> tuple[bytes, str]:
         """The whole content and `Stream.digest`."""
         with self.open() as stream:
-            return stream.read(), stream.digest()
+            return stream.read_all(str(self)), stream.digest()
 
     @contextmanager
     def _raw(self) -> Iterator[BinaryIO]:
@@ -129,6 +132,19 @@ class Stream:
         """So many bytes, fewer at the end; all that is left by default."""
         return self._content.read(size)
 
+    def read_all(self, place: str) -> bytes:
+        """All that is left. Raises DataError, naming the place, for what a few bytes would fill the memory with."""
+        pieces, size = [], 0
+        while piece := self.read(1 << 20):
+            pieces.append(piece)
+            size += len(piece)
+            if size > max(_EXPANDED, _RATIO * self._stored.size):
+                raise DataError(
+                    f"{place}: expected a file that expands {_RATIO}-fold at most, found {self._stored.size} bytes "
+                    f"that hold {size} or more; decompress it yourself if that is right"
+                )
+        return b"".join(pieces)
+
     def digest(self) -> str:
         """SHA-256 of the file as it is stored, read to its end, so that a checksum there is compared too."""
         while self._content.read(1 << 20):
@@ -140,7 +156,7 @@ class Stream:
 
 class _Hashed(io.RawIOBase):
     def __init__(self, raw: BinaryIO) -> None:
-        self._raw, self.sha256 = raw, hashlib.sha256()
+        self._raw, self.sha256, self.size = raw, hashlib.sha256(), 0
 
     def readable(self) -> bool:
         return True
@@ -149,6 +165,7 @@ class _Hashed(io.RawIOBase):
         content = self._raw.read(len(buffer))
         buffer[: len(content)] = content
         self.sha256.update(content)
+        self.size += len(content)
         return len(content)
 
 

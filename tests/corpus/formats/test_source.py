@@ -1,13 +1,17 @@
 """What a source holds: trees, tars and mixtures; names; and files that promise a density and hold none."""
 
+import gzip
 import io
 import shutil
 import tarfile
+from pathlib import PurePosixPath
 
+import numpy as np
 import pytest
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.corpus.checks import Checks
+from coreset.corpus.formats import streams
 from coreset.corpus.formats.source import FORMATS
 from coreset.corpus.formats.streams import HEAD
 from coreset.corpus.naming import Naming
@@ -133,3 +137,15 @@ def test_a_long_line_of_digits_is_no_riddle(line):
         assert not format_.recognises(text[:HEAD], "CHGCAR")
         assert not format_.recognises(b"\n" + text[: HEAD - 1], "x.cube")
         assert not format_.recognises(b"\n\n3 " + text[4 : HEAD - 5], "x")
+
+
+def test_a_few_bytes_that_would_fill_the_memory_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "_EXPANDED", 2**20)
+    path = tmp_path / "mp-1.json.gz"
+    path.write_bytes(gzip.compress(b'{"@class": "Chgcar", "data": "' + b" " * 2**24 + b'"}'))
+    with pytest.raises(DataError, match=rf"{path.name}: expected a file that expands 20-fold at most, found \d+ bytes"):
+        streams.File(path, PurePosixPath(path.name)).read()
+    # As large, but as much of it stored: numbers as text.
+    content = np.random.default_rng(0).bytes(2**21)
+    path.write_bytes(gzip.compress(content))
+    assert streams.File(path, PurePosixPath(path.name)).read()[0] == content
