@@ -261,11 +261,15 @@ def test_where_the_record_cannot_be_written_the_first_error_is_told(
     def full(folder: RunFolder, record: dict[str, Any]) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OSError, match="the first"), opened.recorded(SerialExecutor()):
+    error = OSError("the first")
+    error.add_note("part 'a' of scoring")
+
+    def fail() -> None:
         monkeypatch.setattr(RunFolder, "write", full)
-        error = OSError("the first")
-        error.add_note("part 'a' of scoring")
         raise error
+
+    with pytest.raises(OSError, match="the first"), opened.recorded(SerialExecutor()):
+        fail()
     assert record_of(opened)["state"] == "running"
     told = CliRunner().invoke(main, ["status", str(opened.folder.path), "--json"])
     assert told.exit_code == 0, told.output
