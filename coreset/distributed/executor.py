@@ -279,7 +279,9 @@ def _cause(error: BaseException, title: str) -> CoresetError:
             f"{title}: a worker died again and again ({name}), killed from outside or by its node; log.jsonl names the "
             "folder of Ray's logs, which tell more. Run again: what was finished is kept."
         )
-    return _noted(WorkError(f"{title}: {type(cause).__name__}: {brief(cause)}"), cause)
+    way_out = "mend that and run again" if isinstance(cause, OSError) else "log.jsonl tells where"
+    told = f"{title}: {type(cause).__name__}: {brief(cause)}; {way_out}: what was finished is kept."
+    return _noted(WorkError(told), cause)
 
 
 def _noted(error: CoresetError, cause: BaseException) -> CoresetError:
