@@ -78,6 +78,9 @@ def open_scores(path: Path) -> Scores:
         raise RequestError(f"{path}: expected scores in .npy, .parquet or .zarr, found {path.suffix or 'no suffix'!r}.")
     if not path.exists():
         raise RequestError(f"{path}: expected a file of scores, found nothing there; check the path.")
+    if not (path.is_file() or path.is_dir()):
+        # A pipe would be waited for without end, and scores are read more than once.
+        raise RequestError(f"{path}: expected a file of scores, found a pipe or a device; write them to a file first.")
     return Scores(path, *openers[path.suffix](path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,10 @@ _SCHEMA = pa.schema([("index", pa.int64()), ("stratum", pa.int32())])
 def select_file(scores: Path, destination: Path, **settings: Any) -> dict[str, Any]:
     """Writes Parquet with columns `index` (int64, ascending) and `stratum` (null without strata); returns the figures.
 
-    The file is read once per scan, in pieces. Raises as `open_scores` and `select_rows`; DataError for scores that are
-    not finite.
+    The file is read once per scan, in pieces. Raises as `open_scores` and `select_rows`; RequestError for a destination
+    that is, or lies in, the scores, or is no plain file; DataError for scores that are not finite.
     """
-    _expect_writable(destination)
+    _expect_writable(destination, scores)
     rule, selected = select_rows(_shards(scores), **settings)
     with replacing(destination) as temporary, _writer(temporary) as writer:
         for piece in selected:
@@ -41,11 +42,23 @@ def _writer(path: Path) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, _SCHEMA, compression="zstd", use_dictionary=["stratum"])
 
 
-def _expect_writable(destination: Path) -> None:
+def _expect_writable(destination: Path, scores: Path) -> None:
     folder = next(parent for parent in destination.absolute().parents if parent.exists())
     if destination.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise RequestError(
             f"--out {destination}: expected a file that can be written, found that it cannot; name another."
+        )
+    # What is written takes the place of the entry of this name, whatever that is: a device, a pipe, a link to elsewhere.
+    if os.path.lexists(destination) and not stat.S_ISREG(destination.lstat().st_mode):
+        raise RequestError(
+            f"--out {destination}: expected a new file, or a plain one to replace, found a link, a device or a pipe, "
+            "which would be lost; name a file."
+        )
+    within = scores.is_dir() and destination.resolve().is_relative_to(scores.resolve())
+    if within or (destination.exists() and scores.exists() and destination.samefile(scores)):
+        raise RequestError(
+            f"--out {destination}: expected another file than the scores, found {'one within ' if within else ''}"
+            f"{scores}, which would be lost; name another."
         )
 
 

@@ -1,6 +1,8 @@
 """`coreset select`: the rows of anyone's score file, the same from every format and from Python."""
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -393,3 +395,54 @@ def test_a_page_that_is_not_what_its_crc_says_is_bad_data(tmp_path: Path) -> Non
     result = select(source, "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert "a.parquet: expected scores that can be read" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "out"),
+    [
+        ("a.npy", "a.npy"),
+        ("a.npy", "folder/../a.npy"),
+        ("a.npy", "also.npy"),
+        ("link.npy", "a.npy"),
+        ("a.parquet", "a.parquet"),
+        ("a.zarr", "a.zarr/rows.parquet"),
+        ("group.zarr", "group.zarr/score/c/0"),
+    ],
+)
+def test_the_scores_are_never_replaced(given: str, out: str, tmp_path: Path, picture: Picture) -> None:
+    for name in FORMATS:
+        write(tmp_path / name, SCORES)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link.npy").symlink_to("a.npy")
+    os.link(tmp_path / "a.npy", tmp_path / "also.npy")
+    before = picture(tmp_path)
+    result = select(tmp_path / given, "--out", tmp_path / out)
+    assert result.exit_code == 2, result.output
+    assert "expected another file than the scores" in result.stderr and result.stderr.count("\n") == 1
+    assert picture(tmp_path) == before
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "broken link"])
+def test_what_is_no_plain_file_is_not_replaced(kind: str, tmp_path: Path) -> None:
+    source, out = write(tmp_path / "a.npy", SCORES), tmp_path / "out.parquet"
+    (tmp_path / "old").write_text("x")
+    if kind == "pipe":
+        os.mkfifo(out)
+    else:
+        out.symlink_to(tmp_path / ("old" if kind == "link" else "missing"))
+    before = out.lstat()
+    result = select(source, "--out", out)
+    assert result.exit_code == 2, result.output
+    assert "found a link, a device or a pipe" in result.stderr and result.stderr.count("\n") == 1
+    assert (out.lstat().st_ino, stat.S_IFMT(out.lstat().st_mode)) == (before.st_ino, stat.S_IFMT(before.st_mode))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "old", "out.parquet"]
+    assert (tmp_path / "old").read_text() == "x"
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.parquet", "a.zarr"])
+def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    result = select(tmp_path / name, "--out", tmp_path / "out.parquet")
+    assert result.exit_code == 2, result.output
+    assert "found a pipe or a device" in result.stderr
+    assert not (tmp_path / "out.parquet").exists()
