@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int64
 from numpy.typing import ArrayLike
 
-from coreset.errors import RequestError, WorkError
+from coreset.errors import DataError, RequestError, WorkError
 from coreset.methods import method as method_named
 from coreset.methods.budget import Rate
 from coreset.methods.rule import Rule, Selected
@@ -40,7 +40,7 @@ def select(
     Raises:
         RequestError: a parameter or the kind of `scores` is wrong, or a parameter that the method does not take has
             another value than its default.
-        DataError: a score is NaN or infinite.
+        DataError: a score is NaN or infinite, or masked.
     """
     rows = _checked(np.asanyarray(scores))
     _, pieces = select_rows(partial(_pieces, rows), method, prune, cutoff, strata, seed, redistribute)
@@ -89,7 +89,11 @@ def _checked(rows: np.ndarray) -> np.ndarray:
         raise RequestError(f"scores: expected one dimension, not empty, found shape {rows.shape}; flatten them first.")
     if rows.dtype.kind not in "iuf" or rows.dtype.itemsize > 8:
         raise RequestError(f"scores: expected float32, float64 or integers, found {rows.dtype}; convert them first.")
-    return rows
+    if np.ma.is_masked(rows):
+        # What lies under a mask is any number, and would be taken for a score.
+        row = int(np.ma.getmaskarray(rows).argmax())
+        raise DataError(f"scores: expected a score in every row, found row {row} masked; fill or leave out such rows.")
+    return np.asarray(rows)
 
 
 def _pieces(rows: np.ndarray) -> Iterator[ScoreShard]:

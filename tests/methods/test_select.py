@@ -86,6 +86,14 @@ def test_first_bad_row_is_named_across_pieces(monkeypatch: pytest.MonkeyPatch) -
         select(scores)
 
 
+def test_masked_scores_are_no_scores() -> None:
+    masked = np.ma.masked_array(SCORES, mask=False)
+    assert np.array_equal(select(masked), select(SCORES))
+    masked[[4321, 8000]] = np.ma.masked
+    with pytest.raises(DataError, match="found row 4321 masked"):
+        select(masked)
+
+
 def test_rows_stream_in_ascending_pieces() -> None:
     shards = [ScoreShard(ROWS, first, SCORES[first : first + 999]) for first in range(0, SCORES.size, 999)]
     rule, pieces = select_rows(lambda: shards, prune=0.9, cutoff=0.3, seed=1)
