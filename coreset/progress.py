@@ -56,7 +56,7 @@ class Bars(Listener):
 
     def begin(self, title: str, total: float) -> None:
         self._bars = Progress(
-            TextColumn("{task.description:<18}"),
+            TextColumn("{task.description:<18}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),

@@ -1,5 +1,6 @@
 """The command line: its exit statuses, its one paragraph on stderr, and that it leaves no trace of a wrong request."""
 
+import io
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from coreset import session
 from coreset.artifacts.executor import SerialExecutor
@@ -21,6 +23,7 @@ from coreset.cli import command, main
 from coreset.corpus.store import Corpus
 from coreset.distributed.executor import RayExecutor
 from coreset.folder import RunFolder
+from coreset.progress import progress_on
 from coreset.stages.scoring import Scoring
 
 Picture = Callable[[Path], dict[str, bytes | None]]
@@ -358,6 +361,24 @@ def test_status_tells_what_failed_and_how_to_go_on(place: Path, monkeypatch: pyt
     assert event["event"] == "run fails"
     assert "RuntimeError: the [disk] is full" in event["traceback"]
     assert event["next"].startswith("mend what the error names, then run the same command again")
+
+
+def test_names_in_brackets_are_printed_as_they_are(finished: Path) -> None:
+    record = json.loads((finished / "run.json").read_bytes())
+    record["name"], record["stages"][0]["title"] = "x[/bold]", "of [red]:ship:[/blue]"
+    (finished / "run.json").write_text(json.dumps(record))
+    people = coreset("status", finished)
+    assert people.exit_code == 0, people.exception
+    assert "x[/bold]: done" in people.stdout and "of [red]:ship:[/blue]" in people.stdout
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_progress_names_a_stage_as_it_is(terminal: bool) -> None:
+    page = io.StringIO()
+    console = Console(file=page, width=100, force_terminal=terminal, markup=False, emoji=False)
+    with progress_on(console).over("of [red]:ship:[/blue]", 1.0):
+        pass
+    assert "of [red]:ship:[/blue]" in page.getvalue()
 
 
 @pytest.mark.parametrize("key", ["state", "stages", "where", "log"])

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-out_console = Console(width=None if sys.stdout.isatty() else 100)
-err_console = Console(stderr=True)
+# Names of users, paths and messages are printed as they are: "[/bold]" in one is no markup, ":ship:" no picture.
+out_console = Console(width=None if sys.stdout.isatty() else 100, markup=False, emoji=False)
+err_console = Console(stderr=True, markup=False, emoji=False)
 
 INTERRUPTED = 130
 
@@ -82,16 +83,14 @@ def reports_errors(command: F) -> F:
         except CoresetError as error:
             if debug:
                 traceback.print_exc()
-            err_console.print(f"coreset: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+            err_console.print(f"coreset: {error}", style="red", highlight=False, soft_wrap=True)
             sys.exit(error.status)
         except OSError as error:
             # A full disk, a missing permission, a damaged file: what was finished is kept all the same.
             if debug:
                 traceback.print_exc()
             where = "".join(f", {note}" for note in getattr(error, "__notes__", ()))
-            err_console.print(
-                f"coreset: {error}{where}; mend that and run again.", style="red", markup=False, soft_wrap=True
-            )
+            err_console.print(f"coreset: {error}{where}; mend that and run again.", style="red", soft_wrap=True)
             sys.exit(1)
         except KeyboardInterrupt:
             err_console.print(

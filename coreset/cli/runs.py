@@ -226,7 +226,7 @@ def report(directory: Path, out: Path | None) -> None:
     destination = absolute_output(out or directory / "report.html", "--out")
     write_bytes(destination, page.encode())
     if evidence.note:
-        err_console.print(f"coreset: {evidence.note}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        err_console.print(f"coreset: {evidence.note}", style="yellow", highlight=False, soft_wrap=True)
     click.echo(f"{shown(destination)}: {destination.stat().st_size / 1e6:.1f} MB")
 
 

@@ -40,9 +40,9 @@ def print_status(
     known = {"failed": record["where"], "error": record["error"], "log": record["log"]}
     for name, text in known.items():
         if text:
-            console.print(f"{name}: {text}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{name}: {text}", highlight=False, soft_wrap=True)
     if record["state"] == "running" and last is not None:
         told = ", ".join(f"{name} {value}" for name, value in last.items() if name not in ("time", "event"))
-        console.print(f"last event: {last['time']} {last['event']}, {told}", highlight=False, markup=False)
+        console.print(f"last event: {last['time']} {last['event']}, {told}", highlight=False)
     elif record["state"] != "done":
         console.print("Run the same command again to go on from here.", soft_wrap=True)

@@ -16,7 +16,7 @@ from coreset.report.table import print_summary
 
 def shown(show: Callable[..., None], *arguments: Any, width: int = 100) -> str:
     page = io.StringIO()
-    show(*arguments, Console(file=page, width=width))
+    show(*arguments, Console(file=page, width=width, markup=False))
     return page.getvalue()
 
 
