@@ -13,10 +13,13 @@ from coreset.config_keys import (
     CutoffOrAuto,
     Division,
     MethodName,
+    Name,
     Pattern,
     Rate,
     Section,
+    Seeds,
     TestSets,
+    Workers,
 )
 from coreset.config_sweep import SweepSection
 from coreset.methods import METHODS
@@ -115,8 +118,8 @@ class TrainingSection(Section):
     cache: float = Field(
         2.0, ge=0, description="GiB of descriptors that one worker may hold; beyond it they are computed anew."
     )
-    workers: int = Field(
-        1, ge=1, description="Processes that train one network together, each on its share of every batch."
+    workers: Workers = Field(
+        1, description="Processes that train one network together, each on its share of every batch."
     )
 
     @model_validator(mode="after")
@@ -139,7 +142,7 @@ class ScoreSection(Section):
         None, description="Of `file`: one score per row of a table, or per point of a corpus; relative to the job file."
     )
     epoch: int = Field(10, ge=1, description="Epochs before the gradient norms are taken.")
-    seeds: int = Field(10, ge=1, description="K, the number of runs that the score is averaged over.")
+    seeds: Seeds = Field(10, description="K, the number of runs that the score is averaged over.")
     precision: Literal["float32", "bfloat16", "tf32"] = Field(
         "float32", description="What the matrix products of scoring round to; `tf32` needs `cluster.device: cuda`."
     )
@@ -164,7 +167,7 @@ class ProxySection(Section):
     """How `cutoff: auto` picks β: short trainings on CCS coresets, compared on the validation groups."""
 
     cutoffs: tuple[Cutoff, ...] = Field((0.0, 0.1, 0.3, 0.5, 0.7), min_length=1, strict=False)
-    seeds: int = Field(2, ge=1)
+    seeds: Seeds = 2
     steps: int = Field(1000, ge=1)
 
 
@@ -211,7 +214,7 @@ class EvaluationSection(Section):
     methods: tuple[MethodName, ...] = Field(
         ("full", "random", "random-snapshots", "grand", "ccs", "cut-random"), strict=False
     )
-    seeds: int = Field(3, ge=1)
+    seeds: Seeds = 3
     steps: int | None = Field(None, ge=1, description="Default: `training.epochs` epochs of the whole corpus.")
 
 
@@ -231,7 +234,7 @@ class EnergySection(Section):
     kpoints: tuple[Division, Division, Division] = Field((1, 1, 1), strict=False, description="Gamma-centred.")
     tests: tuple[str, ...] | None = Field(None, strict=False, description="Test sets. Default: all of them.")
     snapshots: int = Field(6, ge=1, description="Of each test set, spread evenly over its names.")
-    seeds: int = Field(3, ge=1, description="Networks per method and rate whose densities are taken: the first ones.")
+    seeds: Seeds = Field(3, description="Networks per method and rate whose densities are taken: the first ones.")
     methods: tuple[MethodName, ...] = Field(("full", "random", "grand", "ccs"), strict=False)
     rates: tuple[Rate, ...] = Field((0.9, 0.99), strict=False, description="Pruning rates of a sweep.")
 
@@ -252,15 +255,15 @@ class ClusterSection(Section):
         "auto", description="`auto`: the cluster of the Ray job this runs in, else a local one. `local`, or host:port."
     )
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    workers: int | None = Field(
-        None, ge=1, description="Processes that compute at a time. Default: one per core, or per GPU."
+    workers: Workers | None = Field(
+        None, description="Processes that compute at a time. Default: one per core, or per GPU."
     )
 
 
 class Job(Section):
     """A whole job."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: Name
     corpus: CorpusSection
     descriptor: DescriptorSection = DescriptorSection()
     network: NetworkSection = NetworkSection()

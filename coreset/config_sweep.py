@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from coreset.config_keys import Cutoff, MethodName, PruningMethod, Rate, Section
+from coreset.config_keys import Cutoff, MethodName, PruningMethod, Rate, Section, Seeds
 
 
 class EpochsSection(Section):
@@ -21,11 +21,11 @@ class StudiesSection(Section):
     """One setting of CCS at a time is changed, all others as the job has them. An empty list leaves a study out."""
 
     rates: tuple[Rate, ...] = Field((0.9, 0.99), strict=False)
-    seeds: int = Field(5, ge=1)
+    seeds: Seeds = 5
     cutoffs: tuple[Cutoff, ...] = Field((), strict=False, description="β.")
     strata: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
     score_epochs: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
-    score_runs: tuple[Annotated[int, Field(ge=1)], ...] = Field((), strict=False)
+    score_runs: tuple[Seeds, ...] = Field((), strict=False)
 
 
 class RecipeSection(Section):
@@ -41,7 +41,7 @@ class NoiseSection(Section):
 
     rate: Rate = 0.99
     method: MethodName = "ccs"
-    seeds: int = Field(8, ge=2)
+    seeds: int = Field(8, ge=2, le=1_000)
     recipes: dict[str, RecipeSection] = Field({}, description="A name and what differs from `training`, each.")
 
 
@@ -52,7 +52,7 @@ class SweepSection(Section):
     methods: tuple[PruningMethod, ...] = Field(
         ("random", "random-snapshots", "grand", "ccs", "cut-random", "loss"), min_length=1, strict=False
     )
-    seeds: int = Field(5, ge=1, description="Networks per method and rate; each redraws selection and initialisation.")
+    seeds: Seeds = Field(5, description="Networks per method and rate; each redraws selection and initialisation.")
     redraw_scores: bool = Field(
         True,
         description="Whether each seed also has scores of its own. Without, all seeds share the first scores, which "

@@ -176,7 +176,7 @@ def _explain(error: ValidationError, path: Path, text: str, overrides: Sequence[
         message = problem["msg"].removeprefix("Value error, ")[:400]
         # What the whole job says of itself names its key already.
         return f"{place if location else path}: {message}{'' if message.endswith('?') else '.'}"
-    message = problem["msg"].replace("Input should be", "expected").rstrip(".")
+    message = re.sub("^(Input should be|String should have)", "expected", problem["msg"]).rstrip(".")
     return f"{place}: {message[:300]}, found {_SHORT.repr(problem['input'])}."
 
 

@@ -173,6 +173,7 @@ def test_a_value_of_the_wrong_type_is_named_with_its_line(path: tuple[str, ...],
         ("name", "../up", "name"),
         ("name", "a/b", "name"),
         ("name", "3", "expected a valid string, found 3"),
+        ("name", "x" * 201, "expected at most 200 characters, found 'xxx"),
         ("corpus.validation", "0", "greater than 0, found 0"),
         ("corpus.validation", "1", "less than 1, found 1"),
         ("corpus.validation", "-0.1", "greater than 0, found -0.1"),
@@ -231,6 +232,10 @@ def test_a_value_of_the_wrong_type_is_named_with_its_line(path: tuple[str, ...],
         ("output.format", "csv", "'parquet', found 'csv'"),
         ("cluster.device", "tpu", "found 'tpu'"),
         ("cluster.workers", "0", "found 0"),
+        ("cluster.workers", "1000001", "expected less than or equal to 1000000, found 1000001"),
+        ("training.workers", "1000000000", "expected less than or equal to 1000000, found 1000000000"),
+        ("sweep.studies.score_runs", "[1, 1001]", "expected less than or equal to 1000, found 1001"),
+        ("sweep.noise.seeds", "1", "expected greater than or equal to 2, found 1"),
         ("coverage", "null", "coverage: expected"),
     ],
 )
@@ -239,6 +244,17 @@ def test_a_value_out_of_range_is_named_with_its_line(key: str, text: str, expect
     told = message(load, job)
     assert f"job.yaml:{line}: {key}" in told
     assert expected in told
+
+
+SECTIONS_OF_SEEDS = ("score", "select.proxy", "evaluation", "energy", "sweep", "sweep.studies", "sweep.noise")
+
+
+@pytest.mark.parametrize("section", SECTIONS_OF_SEEDS)
+def test_more_networks_than_can_be_planned_are_refused(section: str, load: Load) -> None:
+    told = message(load, MINIMAL, f"{section}.seeds=1001")
+    assert f"{section}.seeds: expected less than or equal to 1000, found 1001" in told
+    load(MINIMAL, f"{section}.seeds=1000")
+    load(MINIMAL.replace("name: job", f"name: {'x' * 200}"), "cluster.workers=1000000", "training.workers=1000000")
 
 
 @pytest.mark.parametrize("value", ["1e-9", "1", "1e-2"])
