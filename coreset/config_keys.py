@@ -64,7 +64,7 @@ Cutoff = Annotated[float, Field(ge=0, lt=1)]
 CutoffOrAuto = Annotated[float | Literal["auto"], BeforeValidator(_share_or_auto)]
 CountOrAuto = Annotated[int | Literal["auto"], BeforeValidator(_count_or_auto)]
 Division = Annotated[int, Field(ge=1)]
-# Every network is planned, and every process asked for, by itself: a slip of the keys would keep a machine busy for hours.
+# Each network is planned, and each process asked for, by itself: one slip would keep a machine busy for hours.
 Seeds = Annotated[int, Field(ge=1, le=1_000)]
 Workers = Annotated[int, Field(ge=1, le=1_000_000)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=200)]

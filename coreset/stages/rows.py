@@ -48,7 +48,7 @@ def _expect_writable(destination: Path, scores: Path) -> None:
         raise RequestError(
             f"--out {destination}: expected a file that can be written, found that it cannot; name another."
         )
-    # What is written takes the place of the entry of this name, whatever that is: a device, a pipe, a link to elsewhere.
+    # What is written takes the place of the entry of this name, even of a device, a pipe or a link to elsewhere.
     if os.path.lexists(destination) and not stat.S_ISREG(destination.lstat().st_mode):
         raise RequestError(
             f"--out {destination}: expected a new file, or a plain one to replace, found a link, a device or a pipe, "
