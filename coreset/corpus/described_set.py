@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Float32, Int64
 from coreset.corpus.point_set import Member, PointSet, labels_of
 from coreset.corpus.snapshot import Snapshot
 from coreset.corpus.split import SnapshotSet
-from coreset.corpus.table_corpus import Layout, TableShard
+from coreset.corpus.table_corpus import Layout, TableCorpus, TableShard, read_rows
 from coreset.numerics.descriptors import Descriptor
 
 
@@ -65,6 +66,20 @@ class DescribedSet(PointSet):
     def snapshot(self, member: int) -> Snapshot | None:
         found = self.snapshots[member]
         return found if isinstance(found, Snapshot) else None
+
+    def _named(self, member: int, position: int) -> dict[str, Any]:
+        shard = self.snapshots[member]
+        if isinstance(shard, Snapshot):
+            return super()._named(member, position)
+        # A shard holds the rows of a group, and not all of a stretch: only the files that it came in tell where a row is.
+        number = int(read_rows(shard, position, position + 1)[0])
+        name, first = next(file for file in reversed(self._files) if file[1] <= number)
+        return {"file": name, "index": number - first}
+
+    @cached_property
+    def _files(self) -> tuple[tuple[str, int], ...]:
+        """The files that an ingested table came in, and the number in the table of the first row of each."""
+        return TableCorpus.open(self.path).files
 
 
 def member_of(snapshot: Snapshot | TableShard, points: int | None = None) -> Member:

@@ -147,13 +147,16 @@ class PointSet(ABC):
 
     def place(self, member: int, position: int) -> dict[str, Any]:
         """Where a point is, in words that lead to it: snapshot, grid index, place and nearest atom; or file and row."""
-        number = int(self.numbers(member, position, position + 1)[0])
-        found: dict[str, Any] = {self.member_kind: self.members[member].name, "index": number}
+        found = self._named(member, position)
         near = self.surroundings(member, np.array([position]))
         if near is not None:
             found |= {name: round(float(value), 6) for name, value in zip("xyz", near.places[0], strict=True)}
             found |= {"species": near.species[0], "from_atom": round(float(near.distances[0]), 6)}
         return found
+
+    def _named(self, member: int, position: int) -> dict[str, Any]:
+        """A point by names that its owner knows: snapshot and grid index, or file and row."""
+        return {"snapshot": self.members[member].name, "index": int(self.numbers(member, position, position + 1)[0])}
 
     def surroundings(self, member: int, positions: Int64[np.ndarray, " n"]) -> Surroundings | None:
         """Where some points of a member are, and the atoms next to them; None where there are no atoms."""

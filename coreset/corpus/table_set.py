@@ -79,6 +79,9 @@ class TableSet(PointSet):
         start = int(self.offsets[member])
         return np.arange(start + first, start + stop, dtype=np.int64)
 
+    def _named(self, member: int, position: int) -> dict[str, Any]:
+        return {"file": self.members[member].name, "index": position}
+
     def pieces(self) -> Iterator[Piece]:
         most = max(1, _NUMBERS // len(self.columns))
         for number, blocks in enumerate(self._blocks):

@@ -189,6 +189,38 @@ def test_an_ingested_table_is_audited_by_its_groups_and_features(tmp_path: Path)
     assert "trajector" not in page.lower()
 
 
+def test_a_place_in_a_table_is_a_row_of_the_users_own_file(tmp_path: Path) -> None:
+    sizes, rng = {"a.parquet": 300, "sub/b.parquet": 260}, np.random.default_rng(0)
+    files = {name: cloud(size, 3, number) for number, (name, size) in enumerate(sizes.items())}
+    files["sub/b.parquet"][77] = files["sub/b.parquet"][191] = [9, 9, 9]
+    files["sub/b.parquet"][200] = files["a.parquet"][150]
+    (tmp_path / "t/sub").mkdir(parents=True)
+    for name, rows in files.items():
+        columns = {f"x{i}": rows[:, i] for i in range(3)} | {
+            "y": rng.random(len(rows)),
+            "day": np.arange(len(rows)) % 7,
+        }
+        pq.write_table(pa.table(columns), tmp_path / "t" / name)
+    request = Request(targets=("y",), features=("x*",), group="day")
+    ingest_table(open_table(str(tmp_path / "t")), request, tmp_path / "t.zarr", SerialExecutor())
+    few = cloud(50, 3, 9)
+    write_parquet(tmp_path / "few.parquet", few)
+    for out, reference, features in (("files", "t", ("x*",)), ("ingested", "t.zarr", ())):
+        one, other = tmp_path / "few.parquet", tmp_path / reference
+        found = audited(tmp_path / out, one, other, queries=560, features=features)
+        for region in found["uncovered"]["regions"]:
+            # The distance that is told is that of the row which is named.
+            row = files[region["file"]][region["index"]].astype(float)
+            apart = cdist(row[None], few.astype(float)).min()
+            assert region["distance"] == pytest.approx(apart, rel=1e-6)
+        worst = found["uncovered"]["regions"][0]
+        assert (worst["file"], worst["index"] in (77, 191)) == ("sub/b.parquet", True)
+    copies = audited(tmp_path / "copies", tmp_path / "t.zarr", queries=560)["duplicates"]["exact"]["examples"]
+    told = {frozenset((place["file"], place["index"]) for place in each["first"]) for each in copies}
+    b = "sub/b.parquet"
+    assert told == {frozenset({(b, 77), (b, 191)}), frozenset({(b, 200), ("a.parquet", 150)})}
+
+
 def test_subsets_halve_and_reach_what_brute_force_says(tables: tuple[Path, Path], tmp_path: Path) -> None:
     from coreset.numerics.keys import keys, stream
     from coreset.numerics.nested_subsets import deepest, levels
@@ -327,8 +359,12 @@ def test_neither_the_cut_of_pieces_nor_of_files_changes_a_figure(
     for figure in ("copies", "values"):
         assert whole["duplicates"]["exact"][figure] == cut["duplicates"]["exact"][figure]
     assert whole["duplicates"]["near"] == cut["duplicates"]["near"]
+    first = {"all.parquet": 0, "0.parquet": 0, "1.parquet": 123, "2.parquet": 456}
     told = [
-        [(each["index"], each["distance"], each["queries"]) for each in found["uncovered"]["regions"]]
+        [
+            (first[each["file"]] + each["index"], each["distance"], each["queries"])
+            for each in found["uncovered"]["regions"]
+        ]
         for found in (whole, cut)
     ]
     assert told[0] == told[1]

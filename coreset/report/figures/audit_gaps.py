@@ -40,7 +40,7 @@ def section(figures: dict[str, Any]) -> Section:
 
 def name(region: Mapping[str, Any]) -> str:
     """The point in the centre of a region."""
-    kind = next(kind for kind in ("snapshot", "shard", "file") if kind in region)
+    kind = next(kind for kind in ("snapshot", "file") if kind in region)
     return f"{region[kind]}, {'point' if kind == 'snapshot' else 'row'} {region['index']:,}"
 
 

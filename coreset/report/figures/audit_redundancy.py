@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coreset.report.figure import Section, Table
+from coreset.report.figures import audit_gaps
 from coreset.report.figures.audit_coverage import interval, share, unit_of
 
 ROWS = 20
@@ -71,18 +72,14 @@ def _pairs(figures: Mapping[str, Any]) -> Table:
 
 
 def _examples(figures: Mapping[str, Any]) -> Table:
-    kind = figures["corpus"]["member_kind"]
     examples = figures["duplicates"]["exact"]["examples"]
     return Table(
         "examples",
         "The points that stand most often",
         "Each row is one set of features, with the first two points that have it.",
         figures["command"],
-        ("times", f"{kind}, index", "and again"),
-        tuple(
-            (f"{each['points']:,}", *(f"{place[kind]}, {place['index']:,}" for place in each["first"]))
-            for each in examples
-        ),
+        ("times", "first", "and again"),
+        tuple((f"{each['points']:,}", *map(audit_gaps.name, each["first"])) for each in examples),
     )
 
 
