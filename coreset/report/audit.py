@@ -92,7 +92,7 @@ def _sentences(figures: Mapping[str, Any]) -> list[str]:
     }[figures["left_out"]]
     found = [what, f"{seen} finds its nearest point at {area['auc']:.4g}{unit} on average (AUC_pr)."]
     if figures["random"] is not None:
-        found.append(_against_random(figures["random"], unit))
+        found.append(_against_random(figures["random"], area["queries"], unit))
     reach = {row["share"]: row for row in figures["size"]["reach"]}
     found.append(
         f"Random subsets of {_points(reach[0.9])} and {_points(reach[0.99])} reach 90% and 99% of this coverage."
@@ -120,15 +120,16 @@ def _sentences(figures: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _against_random(random: Mapping[str, Any], unit: str) -> str:
+def _against_random(random: Mapping[str, Any], queries: int, unit: str) -> str:
+    """Both sides of the comparison; the corpus's is another than AUC_pr of all queries where it is not of all."""
     points = f"{random['points']:,}"
     peer = f"{points} random points of the reference" if random["of"] == "reference" else "a random half of its points"
     verdict = {"lower": "better than", "higher": "worse than", "tie": "as good as"}[random["difference"]["verdict"]]
-    return (
-        f"That is {verdict} for {peer} ({random['value']:.4g}{unit})."
-        if random["difference"]["low"] is not None
-        else f"For {peer} it is {random['value']:.4g}{unit}."
-    )
+    judged, value = random["difference"]["low"] is not None, f"{random['value']:.4g}{unit}"
+    if random["queries"] == queries:
+        return f"That is {verdict} for {peer} ({value})." if judged else f"For {peer} it is {value}."
+    own = f"Over the {random['queries']:,} of {queries:,} queries that neither holds it is {random['corpus']:.4g}{unit}"
+    return f"{own}, {verdict} for {peer} ({value})." if judged else f"{own}, for {peer} {value}."
 
 
 def _points(row: Mapping[str, Any]) -> str:

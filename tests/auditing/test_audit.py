@@ -22,6 +22,7 @@ from coreset.corpus.tables import open_table
 from coreset.distributed.executor import RayExecutor
 from coreset.errors import RequestError
 from coreset.numerics.descriptors import Descriptor
+from coreset.report.audit import summary_of
 from coreset.stages.space import Space
 from coreset.stages.table_ingestion import ingest_table
 from coreset.stages.table_request import Request
@@ -219,6 +220,29 @@ def test_a_place_in_a_table_is_a_row_of_the_users_own_file(tmp_path: Path) -> No
     told = {frozenset((place["file"], place["index"]) for place in each["first"]) for each in copies}
     b = "sub/b.parquet"
     assert told == {frozenset({(b, 77), (b, 191)}), frozenset({(b, 200), ("a.parquet", 150)})}
+
+
+@pytest.mark.usefixtures("with_page")
+def test_the_headline_compares_what_is_comparable(tmp_path: Path) -> None:
+    whole = cloud(1200, 3, 0)
+    chosen = np.argsort(np.linalg.norm(whole, axis=1))[:100]  # the core of the cloud covers worse than points of it all
+    np.save(tmp_path / "whole.npy", whole)
+    np.save(tmp_path / "core.npy", whole[chosen])
+    found = audited(tmp_path / "out", tmp_path / "core.npy", tmp_path / "whole.npy", queries=1200)
+    random = found["random"]
+    distances = cdist(whole.astype(float), whole[chosen].astype(float)).min(axis=1)
+    # Queries that the corpus holds are at distance 0 from it, so the rest are farther on average.
+    assert found["coverage"]["auc"] == pytest.approx(distances.mean())
+    assert random["queries"] < 1200 - len(chosen) < found["coverage"]["queries"]
+    assert random["corpus"] > distances.mean()
+    told = (
+        f"on average (AUC_pr). Over the {random['queries']:,} of 1,200 queries that neither holds it is "
+        f"{random['corpus']:.4g}, worse than for {random['points']} random points of the reference "
+        f"({random['value']:.4g})."
+    )
+    assert told in summary_of(found)
+    assert told in (tmp_path / "out/audit.html").read_text()
+    assert random["corpus"] > random["value"]
 
 
 def test_subsets_halve_and_reach_what_brute_force_says(tables: tuple[Path, Path], tmp_path: Path) -> None:
