@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from coreset.atomic import canonical_json, parse_json
 from coreset.corpus.parquet import read_parquet
@@ -28,18 +28,56 @@ RECIPE = b"coreset"
 _Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9._ -]{1,200}$")]
 
 
+class _Networks(BaseModel):
+    """`score` of a job that scores by networks."""
+
+    model_config = ConfigDict(strict=True)
+
+    method: Literal["grand"]
+    epoch: Annotated[int, Field(ge=1)]
+    seeds: Annotated[int, Field(ge=1)]
+
+
+class _File(BaseModel):
+    """`score` of a job that was given a file; where that lies is not said."""
+
+    model_config = ConfigDict(strict=True)
+
+    method: Literal["file"]
+
+
+class _Scored(BaseModel):
+    """As much of a job as a card tells: how its points were scored, if they were."""
+
+    score: Annotated[_Networks | _File, Field(discriminator="method")] | None = None
+
+
+def _tells_its_scores(job: dict[str, Any]) -> dict[str, Any]:
+    _Scored.model_validate(job)
+    return job
+
+
+class _Scores(BaseModel):
+    """The file of scores that a job was given."""
+
+    model_config = ConfigDict(strict=True)
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
 class _Recipe(BaseModel):
     """What a recipe may state, for a card to repeat."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")] | None = None
-    job: dict[str, Any] | None = None
+    job: Annotated[dict[str, Any], AfterValidator(_tells_its_scores)] | None = None
     descriptor: StatedDescriptor | None = None
     layout: StatedLayout | None = None
     select: dict[_Word, bool | int | float | _Word] | None = None
     cutoff: float | _Word | None = None
     points: Annotated[int, Field(ge=0)] | None = None
+    scores: _Scores | None = None
 
 
 def recipe_of(manifest: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from coreset.artifacts.manifest import MANIFEST, shard_record, write_manifest
 from coreset.atomic import canonical_json, replacing
 from coreset.errors import CoresetError, RequestError
 from coreset.publishing.arrays import write_arrays
-from coreset.publishing.citation import citation_cff, citation_text, ro_crate
+from coreset.publishing.citation import NOT_STATED, citation_cff, citation_text, ro_crate
 from coreset.publishing.croissant import croissant
 from coreset.publishing.dataset import open_dataset
 from coreset.publishing.index import INDEX, recipe_of, write_index
@@ -201,7 +201,8 @@ def _job(manifest: Mapping[str, Any]) -> str:
     corpus = {"source": "corpus.zarr", **job.pop("corpus", {})}
     content = {"name": job.pop("name", manifest.get("name", "coreset")), "corpus": corpus, **job}
     head = "# The job that made this coreset. corpus.source is where you keep the original corpus.\n"
-    if "scores" in manifest:
-        content["score"] = {**content["score"], "path": "scores.parquet"}
-        head += f"# score.path is where you keep the scores, of SHA-256 {manifest['scores']['sha256']}.\n"
+    if "scores" in manifest or content.get("score", {}).get("method") == "file":
+        content["score"] = {"method": "file", "path": "scores.parquet"}
+        sha256 = manifest.get("scores", {}).get("sha256", NOT_STATED)
+        head += f"# score.path is where you keep the scores, of SHA-256 {sha256}.\n"
     return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)

@@ -148,12 +148,14 @@ _OTHERS = {
 def _curation(noun: str, subject: Subject, manifest: Mapping[str, Any]) -> str:
     select, job = manifest.get("select", {}), manifest.get("job", {})
     score, points, one = job.get("score"), manifest.get("points"), noun.removesuffix("s")
-    given = manifest.get("scores", {}).get("sha256")
+    # An index may tell that there was a file, and not which.
+    given = "scores" in manifest or (score or {}).get("method") == "file"
+    sha256 = manifest.get("scores", {}).get("sha256", NOT_STATED)
     lines = [f"- {key}: {value}" for key, value in select.items()]
     if "cutoff" in manifest:
         lines.append(f"- cutoff β that was used: {manifest['cutoff']}")
     if given:
-        lines.append(f"- score: one of each {one}, higher for harder, from a file of SHA-256 {given}")
+        lines.append(f"- score: one of each {one}, higher for harder, from a file of SHA-256 {sha256}")
     elif score:
         lines.append(
             f"- score: {score['method']}, the gradient norm of each {one}, averaged over {score['seeds']} networks "

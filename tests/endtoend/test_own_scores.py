@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from click.testing import CliRunner
 
 import coreset
@@ -57,4 +58,12 @@ def test_scores_of_ones_own_select_points_of_densities(
     assert published.exit_code == 0, published.output
     sha256 = hashlib.sha256((tmp_path / "scores.npy").read_bytes()).hexdigest()
     card = (tmp_path / "public/README.md").read_text()
-    assert f"- score: one of each point, higher for harder, from a file of SHA-256 {sha256}" in card
+    line = f"- score: one of each point, higher for harder, from a file of SHA-256 {sha256}"
+    assert line in card
+    # Nor is that forgotten by what is made of the index alone.
+    for verb in (["import", "public/index.parquet", "corpus.zarr", "again"], ["publish", "again", "public-again"]):
+        done = CliRunner().invoke(main, [verb[0], *(str(tmp_path / name) for name in verb[1:])])
+        assert done.exit_code == 0, done.output
+    assert line in (tmp_path / "public-again/README.md").read_text()
+    jobs = [yaml.safe_load((tmp_path / name / "job.yaml").read_text()) for name in ("public", "public-again")]
+    assert jobs[0]["score"] == jobs[1]["score"] == {"method": "file", "path": "scores.parquet"}

@@ -191,11 +191,25 @@ def test_a_file_that_is_no_index_is_a_wrong_request(
         b'{"descriptor": {"neighbours": "x"}}',
         b'{"select": 1}',
         b'{"job": 1}',
+        b'{"job": {"score": 1}}',
+        b'{"job": {"score": {"method": "grand", "epoch": 2}}}',
+        b'{"job": {"score": {"method": "[x](y)", "epoch": 2, "seeds": 2}}}',
+        b'{"scores": {"sha256": "x"}}',
     ],
 )
 def test_a_damaged_recipe_is_refused(recipe: bytes, index: pa.Table, small_corpus: Corpus, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="recipe"):
         imported(index.replace_schema_metadata({b"coreset": recipe}), small_corpus, tmp_path)
+
+
+def test_a_file_of_scores_that_an_index_does_not_name_is_told_as_one(
+    index: pa.Table, small_corpus: Corpus, tmp_path: Path
+) -> None:
+    recipe = b'{"job": {"score": {"method": "file"}}}'
+    out = imported(index.replace_schema_metadata({b"coreset": recipe}), small_corpus, tmp_path)
+    publish(out, str(tmp_path / "public"), None)
+    assert "from a file of SHA-256 not stated" in (tmp_path / "public/README.md").read_text()
+    assert "path: scores.parquet" in (tmp_path / "public/job.yaml").read_text()
 
 
 def test_what_stands_there_is_not_replaced(published: Path, small_corpus: Corpus, tmp_path: Path) -> None:
