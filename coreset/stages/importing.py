@@ -60,10 +60,15 @@ def _snapshot_of(
     row: Mapping[str, str], by_digest: Mapping[str, Snapshot], by_name: Mapping[str, Snapshot], place: str, corpus: str
 ) -> Snapshot:
     name, digest = row.get("snapshot", ""), row.get("digest", "")
-    found = by_digest.get(digest) if digest else by_name.get(name) or by_digest.get(name)
+    other = by_name.get(name)
+    found = by_digest.get(digest) if digest else other or by_digest.get(name)
+    if found is not None and other is not None and found.digest != other.digest:
+        raise RequestError(
+            f"{place}: {name[:80]}: expected the digest that {corpus} states, {other.digest[:16]}…, found "
+            f"{digest[:16]}…, which is that of {found.name[:80]}; mend whichever is wrong, or leave one column out."
+        )
     if found is not None:
         return found
-    other = by_name.get(name)
     if other is not None:
         raise RequestError(
             f"{place}: {name[:80]}: expected the digest that {corpus} states, {other.digest[:16]}…, found "
@@ -111,19 +116,11 @@ class Import(Stage):
         """The points of some snapshots, by digest. Raises DataError for rows that name no points of theirs."""
         listing = self.listing
         groups = sorted({group for snapshot in snapshots for group in listing.groups[snapshot.digest]})
-        key = "digest" if "digest" in listing.columns else "snapshot"
-        values = [
-            value for each in snapshots for value in ((each.digest,) if key == "digest" else (each.name, each.digest))
-        ]
-        wanted = pa.array(values, pa.string())
-        pieces = [
-            table.filter(pc.is_in(table.column(key), wanted)) for table in listing.tables(groups, listing.columns)
-        ]
+        pieces = [_rows_of(snapshots, table) for table in listing.tables(groups, listing.columns)]
         rows = pa.concat_tables(pieces)
         found = {}
         for snapshot in snapshots:
-            names = pa.array([snapshot.digest] if key == "digest" else [snapshot.name, snapshot.digest])
-            mine = rows.filter(pc.is_in(rows.column(key), names)).sort_by("index")
+            mine = _rows_of([snapshot], rows).sort_by("index")
             found[snapshot.digest] = self._selected(snapshot, mine)
         return found
 
@@ -137,6 +134,18 @@ class Import(Stage):
             wrong = int(index[0] if index[0] < 0 else index[-1])
             raise DataError(f"{place}: expected grid indices from 0 to {snapshot.points - 1}, found {wrong}.")
         return selected_of(index, rows, place)
+
+
+def _rows_of(snapshots: Sequence[Snapshot], rows: pa.Table) -> pa.Table:
+    """The rows of an index that are of these: by their digest, by name where there is none, as `_snapshot_of` has it."""
+    digests = pa.array([each.digest for each in snapshots], pa.string())
+    names = pa.concat_arrays([digests, pa.array([each.name for each in snapshots], pa.string())])
+    stated = rows.column("digest") if "digest" in rows.column_names else pa.repeat(pa.scalar(""), len(rows))
+    theirs = pc.is_in(stated, digests)
+    if "snapshot" in rows.column_names:
+        by_name = pc.is_in(rows.column("snapshot"), names)
+        theirs = pc.or_(theirs, pc.and_(pc.equal(stated, ""), by_name))
+    return rows.filter(theirs)
 
 
 def import_index(index: Path, corpus: Path | str, out: Path, executor: Executor) -> int:

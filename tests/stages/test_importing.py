@@ -79,6 +79,30 @@ def test_digest_or_name_is_enough(named: str, index: pa.Table, small_corpus: Cor
     assert set(rows.column("weight").to_pylist()) == {1.0}
 
 
+@pytest.mark.parametrize("blank", [lambda row: row % 3 == 0, lambda row: row < 100, lambda row: True])
+def test_rows_without_a_digest_are_found_by_name(
+    blank: Callable[[int], bool], index: pa.Table, published: Path, small_corpus: Corpus, tmp_path: Path
+) -> None:
+    digests = ["" if blank(row) else digest for row, digest in enumerate(index.column("digest").to_pylist())]
+    given = index.set_column(0, "digest", pa.array(digests))
+    assert rows_of(imported(given, small_corpus, tmp_path)).equals(rows_of(published))
+
+
+def test_a_digest_of_one_snapshot_and_the_name_of_another_are_refused(
+    index: pa.Table, small_corpus: Corpus, tmp_path: Path
+) -> None:
+    names, digests = (index.column(name).to_pylist() for name in ("snapshot", "digest"))
+    assert names[0] != names[-1]
+    with pytest.raises(RequestError) as refused:
+        imported(replaced(index, "digest", 0, digests[-1]), small_corpus, tmp_path)
+    for told in (names[0], f"expected the digest that {small_corpus.path} states, {digests[0][:16]}", names[-1]):
+        assert told in str(refused.value)
+    assert not (tmp_path / "out").exists()
+    # A name that the corpus does not have says nothing against the digest.
+    renamed = index.set_column(1, "snapshot", pa.array([f"old-{name}" for name in names]))
+    assert rows_of(imported(renamed, small_corpus, tmp_path)).column("snapshot").to_pylist() == names
+
+
 def test_other_types_of_columns_that_hold_the_same_are_taken(
     index: pa.Table, published: Path, small_corpus: Corpus, tmp_path: Path
 ) -> None:
