@@ -71,7 +71,7 @@ class DescribedSet(PointSet):
         shard = self.snapshots[member]
         if isinstance(shard, Snapshot):
             return super()._named(member, position)
-        # A shard holds the rows of a group, and not all of a stretch: only the files that it came in tell where a row is.
+        # A shard holds some rows of a stretch, a stretch those of any file: what users have are their files.
         number = int(read_rows(shard, position, position + 1)[0])
         name, first = next(file for file in reversed(self._files) if file[1] <= number)
         return {"file": name, "index": number - first}

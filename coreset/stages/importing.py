@@ -137,7 +137,7 @@ class Import(Stage):
 
 
 def _rows_of(snapshots: Sequence[Snapshot], rows: pa.Table) -> pa.Table:
-    """The rows of an index that are of these: by their digest, by name where there is none, as `_snapshot_of` has it."""
+    """The rows of an index that are of these: by digest, or by name where there is none, see `_snapshot_of`."""
     digests = pa.array([each.digest for each in snapshots], pa.string())
     names = pa.concat_arrays([digests, pa.array([each.name for each in snapshots], pa.string())])
     stated = rows.column("digest") if "digest" in rows.column_names else pa.repeat(pa.scalar(""), len(rows))

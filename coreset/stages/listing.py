@@ -26,6 +26,13 @@ _KINDS = {
     "weight": pa.float64(),
     "score": pa.float32(),
 }
+_WORDS = {
+    pa.int64(): "whole numbers of 64 bits",
+    pa.int32(): "whole numbers of 32 bits",
+    pa.float64(): "numbers",
+    pa.float32(): "numbers",
+    pa.string(): "texts",
+}
 _PIECE = 2**20
 """Rows of an index file that are looked at together."""
 
@@ -51,12 +58,22 @@ class Listing:
                 for batch in chain.from_iterable(batches(file, group, _PIECE, list(columns)) for group in groups):
                     table = pa.Table.from_batches([batch])
                     for name in columns:
-                        kind = _KINDS.get(name, pa.string())
-                        column = table.column(name).cast(kind)
+                        column = self._cast(table.column(name), name)
                         table = table.set_column(table.schema.get_field_index(name), name, column)
                     yield table
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{self.place}: cannot be read ({brief(error)}); copy it again.") from None
+
+    def _cast(self, column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+        kind = _KINDS.get(name, pa.string())
+        try:
+            return column.cast(kind)
+        except pa.ArrowException as error:
+            # What was copied well and says something else: a half of a row, a number beyond the type, a text.
+            raise DataError(
+                f"{self.place}: expected {_WORDS[kind]} in the column {name!r}, found others ({brief(error)}); mend "
+                "that column."
+            ) from None
 
 
 def columns_of(path: Path) -> list[str]:
@@ -110,13 +127,21 @@ def _expect_values(table: pa.Table, path: Path) -> None:
 
 
 def selected_of(index: np.ndarray, rows: pa.Table, place: str) -> Selected:
-    """What an index says of some points, given by their places. Raises DataError for weights that are none."""
+    """What an index says of some points, given by their places. Raises DataError for bad weights or scores."""
     weight = _importance(rows, "weight", place)
     if weight is None:
         weight = np.ones(len(index))
     elif not (np.isfinite(weight) & (weight > 0)).all():
         raise DataError(f"{place}: expected positive, finite weights, found others.")
-    return Selected(index, _importance(rows, "stratum", place), weight, _importance(rows, "score", place))
+    score = _importance(rows, "score", place)
+    if score is not None and not np.isfinite(score).all():
+        wrong = int(np.isfinite(score).argmin())
+        named = "row" if "row" in rows.column_names else "index"
+        raise DataError(
+            f"{place}: expected finite scores, or none at all, found {score[wrong]} at {named} "
+            f"{rows.column(named)[wrong]}; mend it, or leave the column out."
+        )
+    return Selected(index, _importance(rows, "stratum", place), weight, score)
 
 
 def _importance(rows: pa.Table, name: str, place: str) -> np.ndarray | None:

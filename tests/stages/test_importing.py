@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -151,8 +152,25 @@ LAYOUT = {"features": ["x"], "targets": ["y"], "task": "regression", "ranges": [
         (lambda t: replaced(t, "weight", 4, 0.0), DataError, "expected positive, finite weights"),
         (lambda t: replaced(t, "weight", 4, float("nan")), DataError, "expected positive, finite weights"),
         (lambda t: replaced(t, "score", 4, None), DataError, "in none"),
+        (
+            lambda t: t.set_column(2, "index", pc.add(t.column("index").cast(pa.float64()), 0.5)),
+            DataError,
+            "expected whole numbers of 64 bits in the column 'index'.*mend that column",
+        ),
+        (
+            lambda t: t.set_column(3, "stratum", pc.add(t.column("stratum").cast(pa.int64()), 2**31)),
+            DataError,
+            "expected whole numbers of 32 bits in the column 'stratum'.*mend that column",
+        ),
+        (
+            lambda t: t.set_column(3, "stratum", pa.array(["first"] * len(t))),
+            DataError,
+            "expected whole numbers of 32 bits in the column 'stratum'.*mend that column",
+        ),
+        (lambda t: replaced(t, "score", 4, float("nan")), DataError, r"found nan at index \d+; mend it, or leave"),
+        (lambda t: replaced(t, "score", 4, float("inf")), DataError, r"found inf at index \d+; mend it, or leave"),
     ],
-    ids=range(15),
+    ids=range(20),
 )
 def test_what_does_not_fit_is_refused(
     change: Callable[[pa.Table], pa.Table],

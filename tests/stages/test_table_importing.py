@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -155,8 +156,25 @@ LAYOUT = {"features": ["x"], "targets": ["y"], "task": "regression", "ranges": [
             "expected rows of a table with the columns and ranges",
         ),
         (lambda t: t.replace_schema_metadata({b"coreset": b'{"layout": 1}'}), DataError, "recipe"),
+        (
+            lambda t: t.set_column(1, "row", pc.add(t.column("row").cast(pa.float64()), 0.5)),
+            DataError,
+            "expected whole numbers of 64 bits in the column 'row'.*mend that column",
+        ),
+        (
+            lambda t: t.set_column(2, "stratum", pc.add(t.column("stratum").cast(pa.int64()), 2**31)),
+            DataError,
+            "expected whole numbers of 32 bits in the column 'stratum'.*mend that column",
+        ),
+        (
+            lambda t: t.set_column(2, "stratum", pa.array(["first"] * len(t))),
+            DataError,
+            "expected whole numbers of 32 bits in the column 'stratum'.*mend that column",
+        ),
+        (lambda t: replaced(t, "score", 4, float("nan")), DataError, r"found nan at row \d+; mend it, or leave"),
+        (lambda t: replaced(t, "score", 4, float("inf")), DataError, r"found inf at row \d+; mend it, or leave"),
     ],
-    ids=range(13),
+    ids=range(18),
 )
 def test_what_does_not_fit_is_refused(
     change: Callable[[pa.Table], pa.Table],
