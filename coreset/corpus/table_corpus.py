@@ -2,14 +2,17 @@
 
 ::
 
-    t.zarr/zarr.json                      columns, files with their first rows, every shard's metadata; written last
+    t.zarr/zarr.json                      columns, files with their first rows, all metadata below; written last
+    t.zarr/train/zarr.json                so has train/a; nothing is in them but that they are groups
+    t.zarr/train/a/000003/zarr.json       attributes: what is known of the shard
     t.zarr/train/a/000003/values          float32, shape [n, features + targets]
     t.zarr/train/a/000003/rows            int64, shape [n]: the rows' numbers in the table, ascending
     t.zarr/train/a/000003/keys            int64, shape [n]: what a random draw knows each by, where a column says so
 
 A stretch is so many rows of the whole table, whatever files and row groups they came in: the same rows in the same
 order give the same shards, bit by bit. What the source held is copied, so that it is read once, found to be whole and
-finite, and guarded by a crc32c per chunk from then on. A class is the number of its name in `classes`.
+finite, and guarded by a crc32c per chunk from then on. A class is the number of its name in `classes`. Any Zarr v3 reader
+opens it.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 import fsspec
@@ -29,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec
 from zarr.storage import MemoryStore, StorePath
 
-from coreset.atomic import canonical_json, remove, replacing, write_bytes
+from coreset.atomic import TEMPORARY, canonical_json, remove, replacing, write_bytes
 from coreset.corpus.metadata import METADATA, matching, members_of, read_mark, read_object, some
 from coreset.corpus.remote import open_store, patiently
 from coreset.corpus.store import expect_no_failure_of_the_system
@@ -202,8 +205,11 @@ def written_shard(root: Path, name: str, points: int) -> TableShard:
 def finish_table(root: Path, shards: Sequence[TableShard], layout: Layout, files: Sequence[tuple[str, int]]) -> str:
     """Declares that the corpus consists of these shards; returns its digest. Raises RequestError for others in it.
 
-    files: names of the files of the source, and the number in the table of the first row of each.
+    files: names of the files of the source, and the number in the table of the first row of each. No writer may be at
+    work: what an interrupted one left is removed.
     """
+    for leftover in list(root.rglob(f"{TEMPORARY}*")):
+        remove(leftover)
     known = {shard.name for shard in shards}
     found = {path.parent.parent.relative_to(root).as_posix() for path in root.rglob(f"values/{METADATA}")}
     if surplus := sorted(found - known):
@@ -220,18 +226,27 @@ def finish_table(root: Path, shards: Sequence[TableShard], layout: Layout, files
         "files": [list(file) for file in files],
     }
     digest = _corpus_digest(shards, stated)
-    metadata = {
-        shard.name: {"zarr_format": 3, "node_type": "group", "attributes": {"shard": _stated(shard)}}
-        for shard in sorted(shards, key=lambda shard: shard.name)
-    }
-    mark = {
-        "zarr_format": 3,
-        "node_type": "group",
-        "attributes": {"format": TABLE_FORMAT, "digest": digest, **stated},
-        "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": metadata},
-    }
+    folders = {folder.as_posix() for name in known for folder in PurePosixPath(name).parents} - {"."}
+    metadata = {folder: _group({}) for folder in folders}
+    for shard in shards:
+        metadata[shard.name] = _group({"shard": _stated(shard)})
+        metadata |= _arrays(root, shard)
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": metadata}
+    mark = {**_group({"format": TABLE_FORMAT, "digest": digest, **stated}), "consolidated_metadata": consolidated}
+    for folder in sorted(folders):
+        write_bytes(root / folder / METADATA, canonical_json(metadata[folder]))
     write_bytes(root / METADATA, canonical_json(mark))
     return digest
+
+
+def _group(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+
+
+def _arrays(root: Path, shard: TableShard) -> dict[str, dict[str, Any]]:
+    """The metadata of the arrays of a shard, by their paths below the root."""
+    places = [f"{shard.name}/{label}" for label in ("values", "rows", *(["keys"] if shard.keyed else []))]
+    return {place: read_object((root / place / METADATA).read_bytes(), root / place) for place in places}
 
 
 def _corpus_digest(shards: Sequence[TableShard], stated: dict[str, Any]) -> str:
@@ -260,8 +275,9 @@ class TableCorpus:
             shards = tuple(
                 TableShard(name, path, **dict(_Attributes.model_validate(member.get("attributes", {}).get("shard"))))
                 for name, member in sorted(members_of(root, path).items())
+                if "shard" in member.get("attributes", {})  # else a folder above shards, or an array of one
             )
-        except (ValidationError, AttributeError) as error:
+        except (ValidationError, AttributeError, TypeError) as error:
             raise DataError(
                 f"{path}/{METADATA}: expected the metadata of a table, found others ({brief(error)}); ingest again."
             ) from None

@@ -1,5 +1,7 @@
 """A table becomes a corpus: every row once, with its group and its place, however the source was cut."""
 
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zarr
 
 from coreset.artifacts.executor import SerialExecutor
 from coreset.corpus import tables
@@ -172,6 +175,53 @@ def test_a_run_that_was_cut_short_is_finished_and_other_content_replaces(table: 
     assert ingest(table, tmp_path / "c", request).digest == corpus.digest
     other = ingest(table, tmp_path / "c", Request(("y",), features=("b",), group="source"))
     assert [values for *_, values in gathered(other)] == expected(["b", "y"])
+
+
+@pytest.mark.parametrize("key", [None, "id"])
+@pytest.mark.filterwarnings("error")
+def test_any_reader_of_zarr_opens_the_corpus(tmp_path: Path, key: str | None) -> None:
+    """With the consolidated metadata, which need no listing, and without, as other libraries do."""
+    pq.write_table(pa.table({**COLUMNS, "id": np.arange(N) + 7}), tmp_path / "t.parquet")
+    request = Request(("y",), features=("a", "b"), group="kind", split="role", key=key)
+    corpus = ingest(tmp_path / "t.parquet", tmp_path / "c", request)
+    labels = {"values", "rows", "keys"} if key else {"values", "rows"}
+    for consolidated in (None, False):
+        group = zarr.open_group(tmp_path / "c", mode="r", use_consolidated=consolidated)
+        members = dict(group.members(max_depth=None))
+        folders = {"train", "test", *(shard.name.rpartition("/")[0] for shard in corpus.snapshots)}
+        shards = {shard.name for shard in corpus.snapshots}
+        assert set(members) == folders | shards | {f"{shard}/{label}" for shard in shards for label in labels}
+        for shard in corpus.snapshots:
+            rows = np.asarray(members[f"{shard.name}/rows"])
+            np.testing.assert_array_equal(members[f"{shard.name}/values"], np.array(expected("aby"))[rows])
+    assert set(zarr.open_group(tmp_path / "c/train", mode="r").group_keys()) == {"fcc", "bcc", "a%2Fb%20%2E%2E"}
+
+
+def test_a_corpus_whose_metadata_list_nothing_but_shards_is_read(table: Path, tmp_path: Path) -> None:
+    """As they did before other readers were thought of; ingested again it is as if it were new."""
+    request = Request(("y",), features=("a",), group="source")
+    corpus = ingest(table, tmp_path / "c", request)
+    mark = tmp_path / "c" / METADATA
+    content = mark.read_bytes()
+    root = json.loads(content)
+    members = root["consolidated_metadata"]["metadata"]
+    root["consolidated_metadata"]["metadata"] = {shard.name: members[shard.name] for shard in corpus.snapshots}
+    mark.write_text(json.dumps(root))
+    assert TableCorpus.open(str(tmp_path / "c")) == corpus
+    ingest(table, tmp_path / "c", request)
+    assert mark.read_bytes() == content
+
+
+def test_what_an_interrupted_writer_left_is_removed(
+    table: Path, tmp_path: Path, picture: Callable[[Path], Any]
+) -> None:
+    request = Request(("y",), features=("a",), group="source")
+    shard = ingest(table, tmp_path / "c", request).snapshots[0].name
+    whole = picture(tmp_path / "c")
+    (tmp_path / "c" / METADATA).unlink()
+    shutil.copytree(tmp_path / "c" / shard, (tmp_path / "c" / shard).with_name(".tmp-0123456789ab-000000"))
+    ingest(table, tmp_path / "c", request)
+    assert picture(tmp_path / "c") == whole
 
 
 def test_what_is_damaged_is_named(table: Path, tmp_path: Path) -> None:
