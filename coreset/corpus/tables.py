@@ -93,21 +93,24 @@ class Table:
         return sum(block.rows for block in self.blocks)
 
     def matching(self, patterns: Sequence[str], kind: Literal["number", "text"] | None = None) -> tuple[Column, ...]:
-        """The columns whose names match one of the globs, in the table's order.
+        """The columns that are named, or whose names match one of the globs, in the table's order.
 
-        Raises RequestError for a glob that matches nothing, and for a column of another kind than is stated.
+        What is the name of a column is no glob, so that `gap [eV]` is found. Raises RequestError for a glob that
+        matches nothing, and for a column of another kind than is stated.
         """
+        names = {column.name for column in self.columns}
+        chosen: set[str] = set()
         for pattern in patterns:
-            if not any(fnmatch.fnmatchcase(column.name, pattern) for column in self.columns):
-                names = brief(", ".join(column.name for column in self.columns))
-                raise RequestError(f"{self.path}: expected a column {pattern!r}, found {names}.")
-        found = tuple(
-            column for column in self.columns if any(fnmatch.fnmatchcase(column.name, each) for each in patterns)
-        )
-        for column in found:
+            found = {pattern} if pattern in names else {name for name in names if fnmatch.fnmatchcase(name, pattern)}
+            if not found:
+                listed = brief(", ".join(column.name for column in self.columns))
+                raise RequestError(f"{self.path}: expected a column {pattern!r}, found {listed}.")
+            chosen |= found
+        columns = tuple(column for column in self.columns if column.name in chosen)
+        for column in columns:
             if kind is not None and column.kind != kind:
                 raise RequestError(f"{self.path}: expected column {column.name!r} of kind {kind}, found {column.kind}.")
-        return found
+        return columns
 
     def pieces(self, block: Block, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
         """The columns of a block, some `ROWS` rows at a time: shape [n], or [n, w] for vectors; text as objects."""

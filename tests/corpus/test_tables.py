@@ -104,6 +104,22 @@ def test_vectors_count_as_so_many_features_and_texts_are_none(tmp_path: Path) ->
         table.matching(["w"])
 
 
+def test_a_name_is_no_glob_even_if_it_reads_as_one(tmp_path: Path) -> None:
+    names = ["gap [eV]", "gap e", "a*", "ab", "[x]", "x"]
+    pq.write_table(pa.table({name: [1.0] for name in names}), tmp_path / "a.parquet")
+    table = open_table(str(tmp_path / "a.parquet"))
+
+    def found(*patterns: str) -> list[str]:
+        return [each.name for each in table.matching(patterns)]
+
+    assert [found(name) for name in names] == [[name] for name in names]
+    assert found("gap [[]*", "[x]") == ["gap [eV]", "[x]"]
+    assert found("gap *") == ["gap [eV]", "gap e"]
+    assert found("a[*b]") == ["a*", "ab"]
+    with pytest.raises(RequestError, match="expected a column 'gap .V.'"):
+        table.matching(["gap [V]"])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
 def test_a_number_that_is_none_is_named_by_row_and_column(bad: float, tmp_path: Path) -> None:
     rows = ROWS.astype(np.float64)
