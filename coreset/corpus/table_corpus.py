@@ -11,8 +11,8 @@
 
 A stretch is so many rows of the whole table, whatever files and row groups they came in: the same rows in the same
 order give the same shards, bit by bit. What the source held is copied, so that it is read once, found to be whole and
-finite, and guarded by a crc32c per chunk from then on. A class is the number of its name in `classes`. Any Zarr v3 reader
-opens it.
+finite, and guarded by a crc32c per chunk from then on. A class is the number of its name in `classes`.
+Any Zarr v3 reader opens it.
 """
 
 from __future__ import annotations

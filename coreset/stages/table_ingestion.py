@@ -70,7 +70,7 @@ def ingest_table(table: Table, request: Request, destination: Path, executor: Ex
             f"{table.path}: {plan.targets[0]!r}: expected from 2 to {MOST_CLASSES} classes, found {len(classes)}; use "
             "--task regression, or another target."
         )
-    roles = _roles(table.path, seen, request)
+    roles = _roles(plan, seen, request.test)
     _expect_distinct(plan, executor)
     layout = Layout(
         tuple(expanded(table, plan.features)),
@@ -130,23 +130,23 @@ def _cut(start: int, rows: int, stretch: int) -> Iterator[tuple[int, int]]:
     return pairwise(borders)
 
 
-def _roles(path: str, seen: _Seen, request: Request) -> dict[Label, str]:
+def _roles(plan: Plan, seen: _Seen, test: float) -> dict[Label, str]:
     """The role of every label: as its column says, or by a hash of the group."""
     labels = sorted({label for _, label in seen.counts})
-    if request.split is not None:
+    if plan.split is not None:
         if "train" not in {role for role, _ in labels}:
             found = brief(", ".join(sorted({role for role, _ in labels})))
-            raise RequestError(f"{path}: {request.split!r}: expected rows of the role 'train', found {found}.")
+            raise RequestError(f"{plan.table.path}: {plan.split!r}: expected rows of the role 'train', found {found}.")
         return {label: label[0] for label in labels}
     groups = sorted({group for _, group in labels}, key=_hashed)
-    wanted = max(1, round(request.test * len(groups))) if request.test else 0
+    wanted = max(1, round(test * len(groups))) if test else 0
     if len(groups) - wanted < 2:
         raise RequestError(
-            f"{path}: expected two groups or more beside those that test, for one validates, found {len(groups)} "
-            f"groups; group by another column, or by none."
+            f"{plan.table.path}: expected two groups or more beside those that test, for one validates, found "
+            f"{len(groups)} groups; group by another column, or by none."
         )
-    test = set(groups[:wanted])
-    return {label: "test" if label[1] in test else "train" for label in labels}
+    testing = set(groups[:wanted])
+    return {label: "test" if label[1] in testing else "train" for label in labels}
 
 
 def _hashed(group: str) -> bytes:

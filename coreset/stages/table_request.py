@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from coreset.corpus.table_corpus import Task
 from coreset.corpus.tables import Block, Table
-from coreset.errors import DataError, RequestError
+from coreset.errors import DataError, RequestError, brief
 from coreset.numerics.keys import keys_at, stream
 
 STRETCH = 2**21
@@ -101,16 +101,17 @@ class Plan:
 def planned(table: Table, request: Request) -> Plan:
     """Finds the columns of a request in a table. Raises RequestError for one that is not there, or of another kind."""
     targets = table.matching(request.targets)
-    given = {*(column.name for column in targets), request.group, request.split, request.key}
+    group, split, key = (
+        name and _only(table, option, name)
+        for option, name in (("--group", request.group), ("--split", request.split), ("--key", request.key))
+    )
+    given = {*(column.name for column in targets), group, split, key}
     text = any(column.kind == "text" for column in targets)
     task = request.task or ("classification" if text else "regression")
     if task == "classification" and (len(targets) > 1 or targets[0].width > 1):
         raise RequestError(f"{table.path}: expected one target of classes, found {len(targets)}; name one column.")
     if task == "regression" and text:
         raise RequestError(f"{table.path}: expected targets of numbers, found text; use --task classification.")
-    for name in filter(None, (request.group, request.split, request.key)):
-        if table.matching([name])[0].width > 1:
-            raise RequestError(f"{table.path}: expected one value a row in column {name!r}, found vectors.")
     if request.features:
         features = [column for column in table.matching(request.features, "number") if column.name not in given]
     else:
@@ -118,7 +119,23 @@ def planned(table: Table, request: Request) -> Plan:
     if not features:
         raise RequestError(f"{table.path}: expected columns of numbers beside the target, found none.")
     seen, learnt = (tuple(column.name for column in each) for each in (features, targets))
-    return Plan(table, seen, learnt, task, request.group, request.split, request.key)
+    return Plan(table, seen, learnt, task, group, split, key)
+
+
+def _only(table: Table, option: str, pattern: str) -> str:
+    """The name of the one column, of one value a row, that an option asks for."""
+    try:
+        columns = table.matching([pattern])
+    except RequestError as error:
+        raise RequestError(f"{option}: {error}") from None
+    if len(columns) > 1:
+        found = brief(", ".join(column.name for column in columns))
+        raise RequestError(f"{option}: {table.path}: expected one column {pattern!r}, found {found}; name one.")
+    if columns[0].width > 1:
+        raise RequestError(
+            f"{option}: {table.path}: expected one value a row in column {columns[0].name!r}, found vectors."
+        )
+    return columns[0].name
 
 
 def expanded(table: Table, names: Sequence[str]) -> Iterator[str]:

@@ -116,7 +116,7 @@ def test_a_name_is_no_glob_even_if_it_reads_as_one(tmp_path: Path) -> None:
     assert found("gap [[]*", "[x]") == ["gap [eV]", "[x]"]
     assert found("gap *") == ["gap [eV]", "gap e"]
     assert found("a[*b]") == ["a*", "ab"]
-    with pytest.raises(RequestError, match="expected a column 'gap .V.'"):
+    with pytest.raises(RequestError, match=r"expected a column 'gap .V.'"):
         table.matching(["gap [V]"])
 
 

@@ -249,7 +249,10 @@ def test_what_is_damaged_is_named(table: Path, tmp_path: Path) -> None:
         (Request(("kind",), task="regression"), "expected targets of numbers, found text"),
         (Request(("y", "a"), task="classification"), "expected one target of classes, found 2"),
         (Request(("y",), features=("kind",)), "column 'kind' of kind number, found text"),
-        (Request(("y",), group="nowhere"), "expected a column 'nowhere'"),
+        (Request(("y",), group="nowhere"), "^--group: .*expected a column 'nowhere'"),
+        (Request(("y",), group="[ab]"), r"^--group: .*expected one column '\[ab\]', found a, b; name one"),
+        (Request(("y",), split="*o*"), r"^--split: .*expected one column '\*o\*', found source, role"),
+        (Request(("y",), key="*"), r"^--key: .*expected one column '\*', found a, b, y, kind"),
         (Request(("y",), split="kind"), "expected rows of the role 'train', found a/b .., bcc, fcc"),
         (Request(("y",), test=1.0), "expected two groups or more"),
     ],
@@ -260,6 +263,14 @@ def test_a_request_that_the_table_cannot_meet_is_refused(
     with pytest.raises(RequestError, match=found):
         ingest(table, tmp_path / "c", request_)
     assert not (tmp_path / "c" / METADATA).exists()
+
+
+def test_a_glob_that_only_one_column_matches_is_its_name(
+    table: Path, tmp_path: Path, picture: Callable[[Path], Any]
+) -> None:
+    ingest(table, tmp_path / "named", Request(("y",), ("a",), group="source", split="role"))
+    ingest(table, tmp_path / "matched", Request(("[y]",), ("a",), group="sour*", split="ro*"))
+    assert picture(tmp_path / "matched") == picture(tmp_path / "named")
 
 
 def test_a_row_that_is_not_finite_is_named(tmp_path: Path) -> None:
