@@ -106,6 +106,7 @@ def _look(plan: Plan, block: Block) -> _Seen:
     low, high = np.full(width, np.inf), np.full(width, -np.inf)
     first = 0
     for piece in plan.table.pieces(block, [*plan.targets, *plan.others]):
+        plan.expect_labels(piece, block, first)
         label, labels = plan.label_rows(piece, plan.keys_of(piece, block, first))
         for begin, end in _cut(block.start + first, len(label), plan.stretch):
             rows = np.bincount(label[begin:end], minlength=len(labels))

@@ -82,10 +82,33 @@ class Plan:
         found = values.astype(np.int64) if values.dtype.kind in "iub" else np.full(rows, -1)
         if (found < 0).any():
             raise DataError(
-                f"{block.file}: row {block.first + first + int((found < 0).argmax())}, column {self.key!r}: expected a "
-                "key, a whole number from 0 or text, found another; name another column, or none."
+                f"{_cell(block, first + int((found < 0).argmax()), self.key)}: expected a key, a whole number from 0 "
+                "or text, found another; name another column, or none."
             )
         return found
+
+    def expect_labels(self, piece: Mapping[str, np.ndarray], block: Block, first: int) -> None:
+        """Expects finite labels, and classes that are whole numbers; `first` is the piece's place in its block.
+
+        Raises, naming file, row and column, DataError for the one, RequestError for the other: such targets are values.
+        """
+        classes = self.targets if self.task == "classification" else ()
+        for name in dict.fromkeys((*classes, *filter(None, (self.group, self.split)))):
+            values = piece[name].ravel()
+            if values.dtype.kind != "f":
+                continue
+            if not (finite := np.isfinite(values)).all():
+                row = int(finite.argmin())
+                raise DataError(
+                    f"{_cell(block, first + row, name)}: expected a label, text or a finite number, found "
+                    f"{values[row]}; fill it, or drop the row."
+                )
+            if name in classes and not (whole := values == np.trunc(values)).all():
+                row = int(whole.argmin())
+                raise RequestError(
+                    f"{_cell(block, first + row, name)}: expected a class, text or a whole number, found "
+                    f"{values[row]}; use --task regression, or another target."
+                )
 
     def label_rows(self, piece: Mapping[str, np.ndarray], identity: np.ndarray) -> tuple[np.ndarray, list[Label]]:
         """The labels that the rows of a piece may have, and which of them each row has, by its number."""
@@ -150,8 +173,13 @@ def coded(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if values.dtype == object:
         encoded = pa.array(values, pa.string()).dictionary_encode()
         return encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
-    distinct, places = np.unique(values, return_inverse=True)
+    distinct, places = np.unique(values.ravel(), return_inverse=True)  # of a vector's column, one value a row
     return places, [f"{value:.17g}" if values.dtype.kind == "f" else str(int(value)) for value in distinct]
+
+
+def _cell(block: Block, row: int, name: str) -> str:
+    """Where a value stands, by the place of its row in its block."""
+    return f"{block.file}: row {block.first + row}, column {name!r}"
 
 
 def _hashed_key(text: str) -> int:

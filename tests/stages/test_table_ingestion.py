@@ -265,6 +265,51 @@ def test_a_request_that_the_table_cannot_meet_is_refused(
     assert not (tmp_path / "c" / METADATA).exists()
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request(("2",), task="classification"),
+        Request(("1",), group="2"),
+        Request(("1",), split="2"),
+    ],
+)
+def test_a_label_that_is_not_finite_is_named(
+    tmp_path: Path, request_: Request, bad: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "ROWS", 7)
+    monkeypatch.setattr(tables, "BLOCK", 16)
+    rows = RNG.integers(0, 2, (50, 3)).astype(np.float64)
+    rows[31, 2] = bad
+    np.save(tmp_path / "t.npy", rows)
+    with pytest.raises(DataError, match=rf"t.npy: row 31, column '2': expected a label, .* found {bad}; fill it"):
+        ingest(tmp_path / "t.npy", tmp_path / "c", request_)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_class_is_a_whole_number_and_a_group_any(tmp_path: Path) -> None:
+    rows = np.stack([RNG.normal(size=60), np.repeat([0.25, 0.5, 2.0], 20), np.tile([0.0, 1.0, -3.0], 20)], axis=1)
+    np.save(tmp_path / "t.npy", rows)
+    request = Request(("2",), task="classification", group="1")
+    corpus = ingest(tmp_path / "t.npy", tmp_path / "c", request)
+    assert corpus.layout.classes == ("-3", "0", "1")
+    assert {shard.group for shard in corpus.snapshots} == {"0.25", "0.5", "2"}
+    with pytest.raises(
+        RequestError, match=r"row 0, column '1': expected a class, .* found 0.25; use --task regression"
+    ):
+        ingest(tmp_path / "t.npy", tmp_path / "d", Request(("1",), task="classification", group="2"))
+
+
+def test_a_column_of_vectors_of_one_number_holds_labels(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "t.zarr", mode="w")
+    for name, values in (("x", RNG.normal(size=60)), ("y", np.arange(60) % 2), ("g", np.arange(60) % 5)):
+        group.create_array(name, data=values.reshape(60, 1))
+    request = Request(("y",), task="classification", group="g")
+    corpus = ingest(tmp_path / "t.zarr", tmp_path / "c", request)
+    assert [int(values[-1]) for *_, values in gathered(corpus)] == [0, 1] * 30
+    assert [group for _, _, group, _ in gathered(corpus)] == ["0", "1", "2", "3", "4"] * 12
+
+
 def test_a_glob_that_only_one_column_matches_is_its_name(
     table: Path, tmp_path: Path, picture: Callable[[Path], Any]
 ) -> None:
