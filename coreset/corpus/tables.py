@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zarr
+from fsspec.implementations.local import LocalFileSystem
 from jaxtyping import Float32
 
 from coreset.corpus.chunks import expect_chunks
@@ -199,6 +200,7 @@ def _form(path: str) -> tuple[str, list[str]]:
     if folder and any(filesystem.exists(f"{root}/{name}") for name in ("zarr.json", ".zarray", ".zgroup")):
         return "zarr", [path]
     if not folder:
+        _expect_files(filesystem, path, root)
         suffix = posixpath.splitext(root)[1]
         if suffix in (".parquet", ".npy"):
             return suffix[1:], [path]
@@ -206,7 +208,17 @@ def _form(path: str) -> tuple[str, list[str]]:
     below = sorted(each for each in filesystem.find(root) if each.endswith(".parquet"))
     if not below:
         raise RequestError(f"{path}: expected a table, found a folder without .parquet files and no Zarr.")
+    _expect_files(filesystem, path, *below)
     return "parquet", [f"{path}{each[len(root) :]}" for each in below]
+
+
+def _expect_files(filesystem: fsspec.AbstractFileSystem, path: str, *files: str) -> None:
+    """Raises RequestError for a pipe, a socket or a device, which may be waited for without end."""
+    for file in files if isinstance(filesystem, LocalFileSystem) else ():
+        if not filesystem.isfile(file):
+            raise RequestError(
+                f"{path}: expected regular files, found {file}, which is none; write it to a file first."
+            )
 
 
 def _blocks(file: str, label: str, sizes: Sequence[int], start: int) -> Iterator[Block]:

@@ -1,5 +1,7 @@
 """Tables in files that others wrote: every format gives the same rows, and what is damaged is named."""
 
+import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,6 +170,16 @@ def test_what_is_no_table_is_refused(name: str, content: bytes | None, found: st
         (tmp_path / name).write_bytes(content)
     with pytest.raises(RequestError, match=found):
         open_table(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.parquet", "t/z.parquet"])
+def test_a_pipe_is_refused_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    parquet_folder(tmp_path)
+    os.mkfifo(tmp_path / name)
+    place = str(tmp_path / name.split("/")[0])
+    found = multiprocessing.get_context("fork").Pool(1)  # which can be ended, whatever it waits for
+    with found, pytest.raises(RequestError, match=f"expected regular files, found .*{name}, which is none"):
+        found.apply_async(open_table, (place,)).get(60)
 
 
 def test_files_that_differ_an_empty_table_and_a_pickle_are_refused(tmp_path: Path) -> None:
