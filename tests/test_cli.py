@@ -1,5 +1,6 @@
 """The command line: its exit statuses, its one paragraph on stderr, and that it leaves no trace of a wrong request."""
 
+import contextlib
 import io
 import json
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
@@ -182,6 +185,24 @@ def test_the_other_verbs_refuse_what_is_not_theirs(
     before = picture(place)
     assert expected in refused(coreset(*arguments))
     assert picture(place) == before
+
+
+@pytest.fixture
+def table(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A table of 100 rows in Parquet, with a column of times, and a serial executor to ingest it."""
+    monkeypatch.setattr(command, "executor", lambda job: contextlib.nullcontext(SerialExecutor()))
+    numbers = np.arange(100.0)
+    days = pa.array(range(100), pa.timestamp("ns"))
+    pq.write_table(pa.table({"y": numbers, "x": np.sin(numbers), "[day]": days}), place / "t.parquet")
+    return place / "t.parquet"
+
+
+def test_columns_that_a_table_is_ingested_without_are_named(table: Path) -> None:
+    done = coreset("ingest", "t.parquet", "t.zarr", "--target", "y")
+    assert done.exit_code == 0, done.output
+    (note,) = done.stderr.splitlines()
+    assert note.endswith("t.parquet: left out, for columns of these types are not read: [day] (timestamp[ns])")
+    assert "1 features" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import click
 
 from coreset.cli import command
 from coreset.cli.command import (
+    err_console,
     json_option,
     main,
     reports_errors,
@@ -87,6 +88,10 @@ def ingest(
         if not targets:
             raise RequestError("--target: expected the column of a table that is to be learnt, found none; name it.")
         table = open_table(str(source))
+        if table.others:
+            left = ", ".join(f"{name} ({kind})" for name, kind in table.others.items())
+            note = f"coreset: {table.path}: left out, for columns of these types are not read: {left}"
+            err_console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
         request = Request(targets, features, group, split, 0.1 if test is None else test, task, key)
         with command.executor(None) as executor:
             digest, layout, shards = ingest_table(table, request, destination, executor)

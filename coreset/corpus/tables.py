@@ -1,6 +1,6 @@
 """Tables of rows in files that others wrote (Parquet, .npy, Zarr), read a block and a few columns at a time.
 
-A column holds one number or text per row, or a vector of numbers of fixed length, such as an embedding.
+A column holds one number or text per row, or a vector of as many numbers as in the first row, such as an embedding.
 
 ::
 
@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import fsspec
@@ -78,7 +79,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that was opened: its columns and blocks; nothing but headers was read. Picklable.
+    """A table that was opened: its columns and blocks; nothing but headers, and lists of the first row, was read.
+    Picklable.
+
+    others: names of the columns that cannot be read, and their types.
 
     Reading raises DataError, naming the file, for what is damaged or is not finite.
     """
@@ -87,6 +91,7 @@ class Table:
     columns: tuple[Column, ...]
     blocks: tuple[Block, ...]
     _read: Callable[[Block, Sequence[str]], Iterator[dict[str, np.ndarray]]] = field(repr=False)
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -97,16 +102,20 @@ class Table:
         """The columns that are named, or whose names match one of the globs, in the table's order.
 
         What is the name of a column is no glob, so that `gap [eV]` is found. Raises RequestError for a glob that
-        matches nothing, and for a column of another kind than is stated.
+        matches nothing that can be read, and for a column of another kind than is stated.
         """
-        names = {column.name for column in self.columns}
+        names = [column.name for column in self.columns]
         chosen: set[str] = set()
         for pattern in patterns:
-            found = {pattern} if pattern in names else {name for name in names if fnmatch.fnmatchcase(name, pattern)}
+            found = _named(names, pattern)
+            if (others := _named(self.others, pattern)) and (kind is not None or not found) and pattern not in names:
+                raise RequestError(
+                    f"{self.path}: column {others[0]!r}: expected numbers, vectors of numbers or (in Parquet) text, "
+                    f"found {self.others[others[0]]}; write it as one of these, or leave it out."
+                )
             if not found:
-                listed = brief(", ".join(column.name for column in self.columns))
-                raise RequestError(f"{self.path}: expected a column {pattern!r}, found {listed}.")
-            chosen |= found
+                raise RequestError(f"{self.path}: expected a column {pattern!r}, found {brief(', '.join(names))}.")
+            chosen.update(found)
         columns = tuple(column for column in self.columns if column.name in chosen)
         for column in columns:
             if kind is not None and column.kind != kind:
@@ -136,6 +145,12 @@ class Table:
             rows = side_by_side(piece, names, block, first)
             first += len(rows)
             yield rows
+
+
+def _named(names: Iterable[str], pattern: str) -> list[str]:
+    """The name that the pattern is, or else those that match it as a glob."""
+    names = list(names)
+    return [pattern] if pattern in names else [name for name in names if fnmatch.fnmatchcase(name, pattern)]
 
 
 def side_by_side(
@@ -175,7 +190,7 @@ def expect_no_table(path: str) -> None:
 
 
 def open_table(path: str) -> Table:
-    """Reads the headers of a table at a path or a URL that fsspec knows.
+    """Reads the headers of a table at a path or a URL that fsspec knows, and of lists in Parquet how long the first is.
 
     Raises RequestError where there is none, for one without rows, and for files whose columns differ.
     """
@@ -241,11 +256,14 @@ def _opened(file: str) -> Any:
 def _parquet(path: str, files: list[str]) -> Table:
     columns: tuple[Column, ...] = ()
     blocks: list[Block] = []
+    others: dict[str, str] = {}
     start = 0
     for file in files:
         try:
             with _opened(file) as opened, pq.ParquetFile(opened) as parquet:
-                found = tuple(filter(None, map(_of_arrow, parquet.schema_arrow)))
+                read = {column.name: _of_arrow(column) for column in parquet.schema_arrow}
+                found = tuple(filter(None, read.values()))
+                others |= {each.name: brief(each.type) for each in parquet.schema_arrow if read[each.name] is None}
                 groups = row_groups(parquet.metadata)
         except _UNREADABLE as error:
             raise RequestError(f"{file}: expected a Parquet file, found none ({brief(error)}).") from None
@@ -255,12 +273,33 @@ def _parquet(path: str, files: list[str]) -> Table:
         label = file[len(path) :].lstrip("/") or posixpath.basename(path)
         blocks += _blocks(file, label, groups, start)
         start += sum(groups)
-    return Table(path, columns, tuple(blocks), _read_parquet)
+    if blocks:
+        columns = _measured(columns, blocks[0])
+    widths = {column.name: column.width for column in columns}
+    return Table(path, columns, tuple(blocks), partial(_read_parquet, widths), others)
+
+
+def _measured(columns: tuple[Column, ...], block: Block) -> tuple[Column, ...]:
+    """With the length that lists have in the first row, 1 where it has none: reading expects it of every row."""
+    lists = [column.name for column in columns if not column.width]
+    if not lists:
+        return columns
+    try:
+        with _opened(block.file) as opened, pq.ParquetFile(opened, buffer_size=_BUFFER, pre_buffer=False) as file:
+            row = next(file.iter_batches(1, [block.number], lists, use_threads=False))
+            lengths = {name: row.column(name).value_lengths()[0].as_py() or 1 for name in lists}
+    except (*_UNREADABLE, StopIteration) as error:
+        expect_no_failure_of_the_system(error)
+        raise DataError(f"{block.file}: expected rows of a table, found damaged ones ({brief(error)}).") from None
+    return tuple(replace(column, width=lengths.get(column.name, column.width)) for column in columns)
 
 
 def _of_arrow(column: pa.Field) -> Column | None:
+    """What a column is, None if it cannot be read; the width of one of lists, which the schema does not tell, is 0."""
     kind, width = column.type, 1
-    if pa.types.is_fixed_size_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind, width = kind.value_type, 0
+    elif pa.types.is_fixed_size_list(kind):
         kind, width = kind.value_type, kind.list_size
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -270,7 +309,7 @@ def _of_arrow(column: pa.Field) -> Column | None:
     return Column(column.name, "text") if text and width == 1 else None
 
 
-def _read_parquet(block: Block, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+def _read_parquet(widths: Mapping[str, int], block: Block, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
     checked = {"page_checksum_verification": True}
     # Pages through a buffer: a reader of a whole row group keeps what it has read.
     with (
@@ -279,20 +318,30 @@ def _read_parquet(block: Block, names: Sequence[str]) -> Iterator[dict[str, np.n
     ):
         first = block.first
         for batch in file.iter_batches(ROWS, [block.number], list(names), use_threads=False):
-            yield {name: _of_column(batch.column(name), block.file, name, first) for name in names}
+            yield {name: _of_column(batch.column(name), block.file, name, first, widths[name]) for name in names}
             first += batch.num_rows
 
 
-def _of_column(column: pa.Array, file: str, name: str, first: int) -> np.ndarray:
+def _of_column(column: pa.Array, file: str, name: str, first: int, width: int) -> np.ndarray:
     if column.null_count:
         row = first + int(column.is_null().to_numpy(zero_copy_only=False).argmax())
         raise DataError(f"{file}: row {row}, column {name!r}: expected a value, found none; fill it, or drop the row.")
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
+        lengths = column.value_lengths().to_numpy()
+        if (other := lengths != width).any():
+            row = int(other.argmax())
+            raise DataError(
+                f"{file}: row {first + row}, column {name!r}: expected a vector of {width} numbers, as in the first "
+                f"row, found {lengths[row]}; make all of one length, or leave the column out."
+            )
+        column = pa.FixedSizeListArray.from_arrays(column.flatten(), width)
     if pa.types.is_fixed_size_list(column.type):
         flat = column.flatten()
         if flat.null_count:
-            raise DataError(f"{file}: column {name!r}: expected vectors without gaps, found some with; fill them.")
+            row = first + int(flat.is_null().to_numpy(zero_copy_only=False).argmax()) // width
+            raise DataError(f"{file}: row {row}, column {name!r}: expected a vector without gaps, found one; fill it.")
         vectors: np.ndarray = flat.to_numpy(zero_copy_only=False).reshape(len(column), -1)
         return vectors
     values: np.ndarray = column.to_numpy(zero_copy_only=False)
@@ -332,7 +381,7 @@ class _NpyReader:
 
 
 def _zarr(path: str, files: list[str]) -> Table:
-    arrays = _zarr_arrays(path)
+    arrays, others = _zarr_arrays(path)
     columns: list[Column] = []
     lengths = {array.shape[0] for array in arrays.values()}
     if len(lengths) != 1:
@@ -344,27 +393,29 @@ def _zarr(path: str, files: list[str]) -> Table:
             columns += [Column(str(i), "number") for i in range(1 if array.ndim == 1 else array.shape[1])]
     along = max((array.shards or array.chunks)[0] for array in arrays.values())
     blocks = _blocks(path, posixpath.basename(path), _cut(lengths.pop(), max(along, BLOCK // along * along)), 0)
-    return Table(path, tuple(columns), tuple(blocks), _read_zarr)
+    return Table(path, tuple(columns), tuple(blocks), _read_zarr, others)
 
 
-def _zarr_arrays(path: str) -> dict[str, zarr.Array[Any]]:
-    """The arrays of numbers by name; the name of a lone one is empty."""
+def _zarr_arrays(path: str) -> tuple[dict[str, zarr.Array[Any]], dict[str, str]]:
+    """The arrays of numbers by name; the name of a lone one is empty. And what the other arrays are."""
     try:
         node = zarr.open(open_store(path) if "://" in path else path, mode="r")
-        arrays = {"": node} if isinstance(node, zarr.Array) else dict(sorted(node.arrays()))
+        found = {"": node} if isinstance(node, zarr.Array) else dict(sorted(node.arrays()))
     except _UNREADABLE as error:
         raise RequestError(f"{path}: expected a Zarr array or group, found none ({brief(error)}).") from None
     # Before a value is looked at: objects of the second format may be pickles.
-    arrays = {name: array for name, array in arrays.items() if array.ndim in (1, 2) and array.dtype.kind in "iufb"}
+    arrays = {name: array for name, array in found.items() if array.ndim in (1, 2) and array.dtype.kind in "iufb"}
+    others = {name: f"{found[name].dtype} of shape {list(found[name].shape)}" for name in found if name not in arrays}
     for array in arrays.values():
         expect_chunks(array, path)
     if not arrays:
-        raise RequestError(f"{path}: expected arrays of numbers of shape [n] or [n, w], found none.")
-    return arrays
+        listed = brief(", ".join(f"{name or 'one'} ({kind})" for name, kind in others.items())) or "none"
+        raise RequestError(f"{path}: expected arrays of numbers of shape [n] or [n, w], found {listed}.")
+    return arrays, others
 
 
 def _read_zarr(block: Block, names: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
-    arrays = _zarr_arrays(block.file)
+    arrays, _ = _zarr_arrays(block.file)
     for start in range(block.first, block.first + block.rows, ROWS):
         stop = min(start + ROWS, block.first + block.rows)
         if "" in arrays:

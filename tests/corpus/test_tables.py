@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fsspec
@@ -104,6 +104,76 @@ def test_vectors_count_as_so_many_features_and_texts_are_none(tmp_path: Path) ->
         table.matching(["name"], "number")
     with pytest.raises(RequestError, match="expected a column 'w', found v, name, flag"):
         table.matching(["w"])
+
+
+def _lists(rows: Sequence[object], large: bool = False) -> pa.Array:
+    return pa.array(rows, (pa.large_list if large else pa.list_)(pa.float32()))
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_lists_of_one_length_are_vectors(large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As pandas writes embeddings; a first file without rows does not say how long they are."""
+    monkeypatch.setattr(tables, "ROWS", 37)
+    for name, rows in (("a", ROWS[:0]), ("b", ROWS[:400]), ("c", ROWS[400:])):
+        column = pa.table({"v": _lists(list(rows), large), "y": rows[:, 0]})
+        pq.write_table(column, tmp_path / f"{name}.parquet", row_group_size=70)
+    table = open_table(str(tmp_path))
+    assert [(each.name, each.kind, each.width) for each in table.columns] == [("v", "number", 3), ("y", "number", 1)]
+    np.testing.assert_array_equal(whole(table, ["v"]), ROWS)
+
+
+@pytest.mark.parametrize(
+    ("bad", "found"),
+    [
+        ([1.0, 2.0], "expected a vector of 3 numbers, as in the first row, found 2"),
+        ([], "expected a vector of 3 numbers, as in the first row, found 0"),
+        (None, "expected a value, found none"),
+        ([1.0, None, 2.0], "expected a vector without gaps"),
+    ],
+)
+@pytest.mark.parametrize("row", [11, 95])
+def test_a_list_of_another_length_is_named(bad: object, found: str, row: int, tmp_path: Path) -> None:
+    rows: list[object] = list(ROWS[:100])
+    rows[row] = bad
+    pq.write_table(pa.table({"v": _lists(rows), "y": ROWS[:100, 0]}), tmp_path / "a.parquet", row_group_size=40)
+    table = open_table(str(tmp_path / "a.parquet"))
+    with pytest.raises(DataError, match=f"a.parquet: row {row}, column 'v': {found}"):
+        whole(table, ["v"])
+    np.testing.assert_array_equal(whole(table, ["y"]), ROWS[:100, :1])
+
+
+def test_a_first_list_that_is_missing_is_found_where_it_is_read(tmp_path: Path) -> None:
+    rows = {"gap": _lists([None, [1.0]]), "empty": _lists([[], [1.0]]), "y": [1.0, 2.0]}
+    pq.write_table(pa.table(rows), tmp_path / "a.parquet")
+    table = open_table(str(tmp_path / "a.parquet"))
+    assert whole(table, ["y"]).tolist() == [[1.0], [2.0]]
+    for name in ("gap", "empty"):
+        with pytest.raises(DataError, match=f"row 0, column '{name}': expected a"):
+            whole(table, [name])
+
+
+def test_a_column_that_cannot_be_read_is_told_with_its_type(tmp_path: Path) -> None:
+    columns = {"day": pa.array([0], pa.timestamp("ns")), "tags": [["a"]], "d": [1.0], "price": pa.array([None])}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    group = zarr.open_group(tmp_path / "g.zarr", mode="w")
+    group.create_array("d", data=ROWS)
+    group.create_array("image", data=ROWS.reshape(1000, 3, 1))
+    frame, arrays = open_table(str(tmp_path / "a.parquet")), open_table(str(tmp_path / "g.zarr"))
+    assert dict(frame.others) == {"day": "timestamp[ns]", "tags": "list<element: string>", "price": "null"}
+    assert dict(arrays.others) == {"image": "float32 of shape [1000, 3, 1]"}
+    for table, name, kind in (
+        (frame, "day", r"timestamp\[ns\]"),
+        (arrays, "image", r"float32 of shape \[1000, 3, 1\]"),
+    ):
+        for pattern in (name, f"{name[:2]}*"):
+            with pytest.raises(RequestError, match=f"column '{name}': expected numbers, .* found {kind}; write it"):
+                table.matching([pattern])
+        with pytest.raises(RequestError, match=f"column '{name}': expected numbers"):
+            table.matching(["*"], "number")
+        assert [each.name for each in table.matching(["*"])] == ["d"]
+    zarr.create_array(tmp_path / "lone.zarr", data=ROWS.reshape(1000, 3, 1))
+    with pytest.raises(RequestError, match=r"found one \(float32 of shape \[1000, 3, 1\]\)"):
+        open_table(str(tmp_path / "lone.zarr"))
 
 
 def test_a_name_is_no_glob_even_if_it_reads_as_one(tmp_path: Path) -> None:
