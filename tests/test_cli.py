@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,10 +24,12 @@ from rich.console import Console
 from coreset import session
 from coreset.artifacts.executor import SerialExecutor
 from coreset.cli import command, main
+from coreset.corpus import tables
 from coreset.corpus.store import Corpus
 from coreset.distributed.executor import RayExecutor
 from coreset.folder import RunFolder
 from coreset.progress import progress_on
+from coreset.stages import table_ingestion
 from coreset.stages.scoring import Scoring
 
 Picture = Callable[[Path], dict[str, bytes | None]]
@@ -195,6 +198,31 @@ def table(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     days = pa.array(range(100), pa.timestamp("ns"))
     pq.write_table(pa.table({"y": numbers, "x": np.sin(numbers), "[day]": days}), place / "t.parquet")
     return place / "t.parquet"
+
+
+def test_a_table_at_a_url_is_ingested_as_a_file_is(table: Path) -> None:
+    url = "memory://tables/t.parquet"
+    fsspec.filesystem("memory").pipe("/tables/t.parquet", table.read_bytes())
+    digests = []
+    for source, destination in ((url, "far.zarr"), ("t.parquet", "near.zarr"), (f"file://{table}", "file.zarr")):
+        done = coreset("ingest", source, destination, "--target", "y")
+        assert done.exit_code == 0, done.output
+        digests.append(done.stdout.rpartition("digest ")[2])
+    assert len(set(digests)) == 1
+    assert "expected --target COLUMN" in refused(coreset("ingest", url, "out.zarr"))
+    fsspec.filesystem("memory").pipe("/raw/a.cube", b"x")
+    for raw in ("memory://raw", "memory://raw/a.cube", "memory://raw/none.npy"):
+        assert f"{raw}: expected raw files or a corpus in a folder, found a URL" in refused(
+            coreset("ingest", raw, "out.zarr")
+        )
+
+
+def test_workers_find_a_table_from_wherever_they_stand(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (table.parent / "linked.parquet").symlink_to(table)
+    given: list[tables.Table] = []
+    monkeypatch.setattr(table_ingestion, "ingest_table", lambda table, *_: given.append(table))
+    coreset("ingest", "linked.parquet", "t.zarr", "--target", "y")
+    assert [block.file for block in given[0].blocks] == [str(table.parent / "linked.parquet")]
 
 
 def test_columns_that_a_table_is_ingested_without_are_named(table: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from coreset.errors import RequestError
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source")
 @click.argument("destination", metavar="DEST", type=click.Path(path_type=Path))
 @click.option("--electron-tolerance", default=1e-3, show_default=True, help="Largest relative |∫ρ dV − N|.")
 @click.option(
@@ -56,7 +57,7 @@ from coreset.errors import RequestError
 )
 @reports_errors
 def ingest(
-    source: Path,
+    source: str,
     destination: Path,
     electron_tolerance: float,
     density_floor: float | None,
@@ -80,6 +81,7 @@ def ingest(
     from coreset.stages.ingestion import ingest as write_corpus
     from coreset.stages.ingestion import open_source
 
+    remote = "://" in source
     destination = absolute_output(destination, "DEST")
     if targets or features or split or task or key or test is not None:
         from coreset.stages.table_ingestion import ingest_table
@@ -87,7 +89,8 @@ def ingest(
 
         if not targets:
             raise RequestError("--target: expected the column of a table that is to be learnt, found none; name it.")
-        table = open_table(str(source))
+        # A worker may stand in another folder; a link keeps its name, which the corpus tells.
+        table = open_table(source if remote else os.path.abspath(source))
         if table.others:
             left = ", ".join(f"{name} ({kind})" for name, kind in table.others.items())
             note = f"coreset: {table.path}: left out, for columns of these types are not read: {left}"
@@ -99,11 +102,16 @@ def ingest(
         held = f"{table.rows:,} rows in {shards} shards, {layout.length} features, {learnt}"
         click.echo(f"{shown(destination)}: {held}, digest {digest}")
         return
-    if source.suffix in (".parquet", ".npy"):
-        expect_no_table(str(source))
+    if source.rstrip("/").endswith((".parquet", ".npy")):
+        expect_no_table(source)
+    if remote:
+        raise RequestError(
+            f"{source}: expected raw files or a corpus in a folder, found a URL, where a table alone may lie (with "
+            "--target COLUMN); copy it here first."
+        )
     checks = Checks(electron_tolerance, density_floor, wrap)
     naming = Naming(group or GROUP, temperature or TEMPERATURE)
-    opened = open_source(source, checks, naming, fresh=bool(group or temperature or wrap))
+    opened = open_source(Path(source), checks, naming, fresh=bool(group or temperature or wrap))
     with command.executor(None) as executor:
         digest = write_corpus(opened, destination, executor, inner=slab or SLAB_POINTS)
     points = sum(snapshot.points for snapshot in Corpus.open(destination).snapshots)
