@@ -136,13 +136,29 @@ def import_rows(index: Path, corpus: TableCorpus, out: Path, executor: Executor)
         if rows != listing.rows:
             raise DataError(
                 f"{index}: expected rows of {corpus.path}, found {listing.rows - rows:,} of {listing.rows:,} that it "
-                "does not have; give the table that they were selected from."
+                f"does not have, the first {_first_unknown(listing, table)}; give the table that they were selected "
+                "from."
             )
         kept = {name for shard in made.shards for name in shard["figures"]["rows_by_snapshot"]}
         groups = {shard.group for shard in corpus.snapshots if shard.name in kept}
         card = table_card(recipe["name"], rows, recipe["points"], len(groups), corpus.layout, recipe)
         write_package(out, made, (), recipe, card)
     return rows
+
+
+def _first_unknown(listing: Listing, table: SnapshotSet) -> str:
+    """The first row of an index that its file does not have; all rows of a file are in the corpus."""
+    ends = [*(first for _, first in table.files[1:]), table.points]
+    names = [name for name, _ in table.files]
+    rows = pa.array([end - first for (_, first), end in zip(table.files, ends, strict=True)], pa.int64())
+    groups = sorted({group for groups in listing.groups.values() for group in groups})
+    for piece in listing.tables(groups, ["file", "row"]):
+        size = rows.take(pc.index_in(piece.column("file"), pa.array(names)))
+        row = piece.column("row")
+        for wrong in piece.filter(pc.or_(pc.less(row, 0), pc.greater_equal(row, size))).slice(0, 1).to_pylist():
+            size = rows[names.index(wrong["file"])]
+            return f"{wrong['row']} of {wrong['file']}, which has {size}, from 0 on"
+    raise AssertionError("each row that is of no shard lies outside of its file")
 
 
 def read_row_listing(path: Path, index: Path, corpus: TableCorpus) -> Listing:
@@ -183,6 +199,11 @@ def as_parquet(index: Path, corpus: TableCorpus, scratch: Path) -> Path:
     except CoresetError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
+        if index.suffix == ".csv":
+            raise DataError(
+                f"{index}: expected a line of names, and lines with a value for each name, found others "
+                f"({brief(error)}); mend the file."
+            ) from None
         raise DataError(f"{index}: cannot be read ({brief(error)}); copy it again.") from None
     finally:
         if writer is not None:

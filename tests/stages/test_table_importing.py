@@ -133,6 +133,11 @@ def replaced(table: pa.Table, column: str, row: int, value: Any) -> pa.Table:
     return table.set_column(at, column, pa.array(values, table.schema.field(at).type))
 
 
+def beyond(table: pa.Table) -> pa.Table:
+    """A row that no file has."""
+    return replaced(table.slice(0, 1), "row", 0, 2**40)
+
+
 LAYOUT = {"features": ["x"], "targets": ["y"], "task": "regression", "ranges": [1.0], "classes": []}
 
 
@@ -144,8 +149,13 @@ LAYOUT = {"features": ["x"], "targets": ["y"], "task": "regression", "ranges": [
         (lambda t: t.drop_columns("file"), RequestError, "expected the column `row`, and `file`"),
         (lambda t: t.rename_columns(["snapshot", "index", "stratum", "weight", "score"]), RequestError, "`row`"),
         (lambda t: t.slice(0, 0), RequestError, "expected rows"),
-        (lambda t: replaced(t, "row", 0, -1), DataError, "found 1 of 150 that it does not have"),
-        (lambda t: replaced(t, "row", 0, 400), DataError, "found 1 of 150 that it does not have"),
+        (lambda t: replaced(t, "row", 0, -1), DataError, "found 1 of 150 that it does not have, the first -1 of "),
+        (lambda t: replaced(t, "row", 0, 400), DataError, "found 1 of 150 that it does not have, the first 400 of "),
+        (
+            lambda t: pa.concat_tables([replaced(replaced(t, "row", 9, 300), "file", 9, "b/c.parquet"), beyond(t)]),
+            DataError,
+            "found 2 of 151 that it does not have, the first 300 of b/c.parquet, which has 300, from 0 on; give",
+        ),
         (lambda t: pa.concat_tables([t, t.slice(9, 1)]), DataError, "twice"),
         (lambda t: replaced(t, "row", 4, None), DataError, "expected a value of 'row'"),
         (lambda t: replaced(t, "weight", 4, 0.0), DataError, "expected positive, finite weights"),
@@ -174,7 +184,7 @@ LAYOUT = {"features": ["x"], "targets": ["y"], "task": "regression", "ranges": [
         (lambda t: replaced(t, "score", 4, float("nan")), DataError, r"found nan at row \d+; mend it, or leave"),
         (lambda t: replaced(t, "score", 4, float("inf")), DataError, r"found inf at row \d+; mend it, or leave"),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 def test_what_does_not_fit_is_refused(
     change: Callable[[pa.Table], pa.Table],
@@ -207,6 +217,13 @@ def test_a_file_that_is_no_index_is_named(
     with pytest.raises((DataError, RequestError), match=rf"{name}: "):
         import_index(tmp_path / name, str(corpora["one"]), tmp_path / "out", SerialExecutor())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"row,file\n1\n", b"row\n1\n2,3\n"])
+def test_a_csv_that_is_no_table_is_to_be_mended(content: bytes, corpora: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "index.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"index\.csv: expected a line of names, and lines .*; mend the file"):
+        import_index(tmp_path / "index.csv", str(corpora["one"]), tmp_path / "out", SerialExecutor())
 
 
 def test_numbers_that_are_no_rows_are_refused(corpora: dict[str, Path], tmp_path: Path) -> None:
