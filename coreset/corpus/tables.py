@@ -208,7 +208,7 @@ def _form(path: str) -> tuple[str, list[str]]:
         filesystem, root = fsspec.core.url_to_fs(path)
         there = patiently(lambda: filesystem.exists(root))
         folder = there and filesystem.isdir(root)
-    except (ImportError, ValueError, OSError) as error:
+    except Exception as error:  # clients have errors of their own for what is one of the network, or of the account
         raise RequestError(f"{path}: cannot be opened ({brief(error)}).") from None
     if not there:
         raise RequestError(f"{path}: expected a table, found nothing there; check the path.")
