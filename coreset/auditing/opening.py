@@ -13,7 +13,7 @@ from coreset.corpus.point_set import PointSet
 from coreset.corpus.split import SnapshotSet
 from coreset.corpus.store import Corpus
 from coreset.corpus.table_corpus import TableCorpus, is_table_corpus
-from coreset.corpus.table_set import TableSet, literal
+from coreset.corpus.table_set import TableSet
 from coreset.corpus.tables import is_table
 from coreset.errors import RequestError
 from coreset.numerics.descriptors import Descriptor
@@ -56,7 +56,7 @@ def _opened(path: str, descriptor: Descriptor | None, snapshots: str | None, col
         if isinstance(dataset, TableDataset):
             # Published, it has another table beside its rows: the index.
             rows = dataset.files[0].parent if dataset.files else dataset.path
-            return TableSet.open(str(rows), [*map(literal, renamed(dataset.layout.features))])
+            return TableSet.open(str(rows), renamed(dataset.layout.features))
         return KeptSet.open(dataset.path, descriptor)
     # Resolved, for a worker may stand in another folder.
     place = path if "://" in path else str(Path(path).resolve())

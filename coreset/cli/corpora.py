@@ -94,7 +94,7 @@ def ingest(
         if table.others:
             left = ", ".join(f"{name} ({kind})" for name, kind in table.others.items())
             note = f"coreset: {table.path}: left out, for columns of these types are not read: {left}"
-            err_console.print(note, style="yellow", highlight=False, markup=False, soft_wrap=True)
+            err_console.print(note, style="yellow", highlight=False, soft_wrap=True)
         request = Request(targets, features, group, split, 0.1 if test is None else test, task, key)
         with command.executor(None) as executor:
             digest, layout, shards = ingest_table(table, request, destination, executor)

@@ -44,7 +44,7 @@ class TableSet(PointSet):
         names = tuple(column.name for column in found if column.name not in dropped)
         if not names:
             raise RequestError(f"{path}: expected a column of numbers that is not ignored, found none.")
-        table.matching([literal(name) for name in names], "number")
+        table.matching(names, "number")
         files: dict[str, list[Block]] = {}
         for block in table.blocks:
             files.setdefault(block.file, []).append(block)
@@ -113,11 +113,6 @@ class TableSet(PointSet):
         for block in self.table.blocks:
             files.setdefault(block.file, []).append(block)
         return list(files.values())
-
-
-def literal(name: str) -> str:
-    """A glob that matches this name alone."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def checksum(path: str) -> str:
