@@ -32,6 +32,7 @@ settings.load_profile("coreset")
 Made = tuple[Snapshot, np.ndarray]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist looks for the marks in a hook of the same name, which is registered later
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What goes to one worker of xdist: a file, or the folders whose tests share a run, or the names of hosts."""
     for item in items:

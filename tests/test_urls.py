@@ -24,6 +24,7 @@ from coreset.urls import expect_no_secret
         "abfs://box:s3cret@account.dfs.core.windows.net/al.zarr",
         "simplecache::https://me:s3cret@example.org/al.zarr",
         "zip://al.zarr::https://s3cret@example.org/all.zip",
+        "s3://KEY::s3cret@bucket/al.zarr",
     ],
 )
 def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
@@ -42,6 +43,7 @@ def test_a_url_with_a_secret_is_refused_and_not_repeated(url: str) -> None:
         "sftp://me@host:22/al.zarr",
         "http://h:80/a@b.zarr",
         "memory://al.zarr",
+        "zip://al.zarr::https://host/me@home.zip",
         "data/what?.zarr",
         "data/a:b@c",
         "C:/me@home",
